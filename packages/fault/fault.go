@@ -112,8 +112,6 @@ func FromStatus(status int) Code {
 	switch {
 	case status == 405:
 		return Unsupported
-	case status == 422:
-		return Invalid
 	case status >= 500:
 		return Unavailable
 	default:

@@ -1,0 +1,230 @@
+package protocol_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/protocol"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+const (
+	reportID     = "01931b6e-9a00-7000-8000-000000000001"
+	deploymentID = "01931b6e-9a00-7000-8000-000000000002"
+	attemptID    = "01931b6e-9a00-7000-8000-000000000003"
+	deviceID     = "01931b6e-9a00-7000-8000-000000000004"
+)
+
+var (
+	at     = time.Date(2026, 11, 21, 8, 30, 0, 0, time.UTC)
+	digest = strings.Repeat("ab", 32)
+	secret = strings.Repeat("0f", 32)
+)
+
+func facts() protocol.Facts {
+	return protocol.Facts{
+		Hostname: "pc-7", OS: "linux", OSName: "Debian GNU/Linux", OSVersion: "12", Kernel: "6.1.0", Arch: "amd64",
+		CPU: "EPYC", Cores: 2, MemoryBytes: 24 << 30, MachineID: "0123", Timezone: "UTC", IPs: []string{"192.0.2.7"},
+		MACs: []string{"02:00:00:00:00:07"}, AgentVersion: "1.0.0", BootID: "b", BootedAt: at, Privileged: true,
+		ChangedAt: at, TasksAllowed: []string{protocol.TaskDeploy},
+	}
+}
+
+func deploymentReport() protocol.Report {
+	seven := 7
+	return protocol.Report{ID: reportID, Kind: protocol.ReportDeployment, Time: at, Deployment: &protocol.DeploymentReport{
+		DeploymentID: deploymentID, AttemptID: attemptID, State: protocol.StateFailed, Reason: protocol.ReasonExitCode,
+		Message: "exit code 7", ExitCode: &seven, Output: "no such printer\n", OutputBytes: 16, DurationMS: 1200,
+	}}
+}
+
+// The golden files are the contract with agents in the field: a change here is a change of protocol.
+func TestMessages_keepTheirShape(t *testing.T) {
+	t.Parallel()
+	f := facts()
+	messages := map[string]any{
+		"enroll_request": protocol.EnrollRequest{Protocol: 1, Token: "menr_1", Nonce: digest, SecretSHA256: digest, Facts: f},
+		"enroll_response": protocol.EnrollResponse{DeviceID: deviceID, State: protocol.DeviceActive, ServerTime: at,
+			Trust: []json.RawMessage{json.RawMessage(`{"payload":""}`)}},
+		"check_in_request": protocol.CheckInRequest{Protocol: 1, AgentVersion: "1.0.0", InstanceID: attemptID, BootID: "b",
+			MachineID: "0123", Time: at, TrustVersion: 1, Connected: true, Attempts: []string{attemptID}, Facts: &f},
+		"check_in_response": protocol.CheckInResponse{ServerTime: at, State: protocol.DeviceActive, NextSeconds: 60,
+			Tasks: []protocol.Task{{ID: attemptID, Kind: protocol.TaskDeploy, Deploy: &protocol.DeployTask{
+				DeploymentID: deploymentID, AttemptID: attemptID, Attempt: 1, PackageID: deviceID, PackageName: "hello",
+				Version: "2.10", Priority: 5, Instruction: digest}}}},
+		"reports_request": protocol.ReportsRequest{Reports: []protocol.Report{deploymentReport()}},
+		"ack":             protocol.Ack{IDs: []string{reportID}, Refused: []protocol.RefusedItem{{ID: attemptID, Code: "invalid", Message: "why"}}},
+		"socket_progress": protocol.SocketMessage{Type: protocol.SocketProgress, Progress: &protocol.Progress{
+			DeploymentID: deploymentID, AttemptID: attemptID, Done: 1, Total: 2}},
+		"problem": protocol.Problem{Title: "Conflict", Status: 409, Detail: "the package is not active", Code: "conflict"},
+	}
+	for name, message := range messages {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := json.MarshalIndent(message, "", "  ")
+			require.NoError(t, err)
+			got = append(got, '\n')
+			file := filepath.Join("testdata", name+".json")
+			if *update {
+				require.NoError(t, os.MkdirAll("testdata", 0o755))
+				require.NoError(t, os.WriteFile(file, got, 0o644))
+			}
+			want, err := os.ReadFile(file)
+			require.NoError(t, err)
+			require.Equal(t, string(want), string(got))
+		})
+	}
+}
+
+func TestDecode_boundsAndExplains(t *testing.T) {
+	t.Parallel()
+	var ok protocol.CheckInRequest
+	require.NoError(t, protocol.Decode(strings.NewReader(`{"protocol":1,"of_a_later_version":{}}`), 100, &ok))
+	require.Equal(t, 1, ok.Protocol)
+
+	for name, c := range map[string]struct {
+		in   string
+		code fault.Code
+		says string
+	}{
+		"over the limit": {`{"agent_version":"` + strings.Repeat("x", 200) + `"}`, fault.TooLarge, "100 bytes"},
+		"not JSON":       {`{"protocol":`, fault.Invalid, "not valid JSON"},
+		"two values":     {`{} {}`, fault.Invalid, "not valid JSON"},
+		"wrong type":     {`{"protocol":"one"}`, fault.Invalid, "protocol must be a int"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := protocol.Decode(strings.NewReader(c.in), 100, new(protocol.CheckInRequest))
+			require.Equal(t, c.code, fault.CodeOf(err))
+			require.ErrorContains(t, err, c.says)
+		})
+	}
+}
+
+func TestReport_validate(t *testing.T) {
+	t.Parallel()
+	good := deploymentReport()
+	require.NoError(t, good.Validate())
+	for name, spoil := range map[string]func(*protocol.Report){
+		"id is no UUIDv7":         func(r *protocol.Report) { r.ID = "1f0c0a3e-0000-4000-8000-000000000001" },
+		"kind without body":       func(r *protocol.Report) { r.Kind = protocol.ReportFacts },
+		"unknown kind":            func(r *protocol.Report) { r.Kind = "shell" },
+		"a state of the server":   func(r *protocol.Report) { r.Deployment.State = protocol.StateCancelled },
+		"unknown state":           func(r *protocol.Report) { r.Deployment.State = "great" },
+		"deployment is not an id": func(r *protocol.Report) { r.Deployment.DeploymentID = "../../etc" },
+		"attempt is not an id":    func(r *protocol.Report) { r.Deployment.AttemptID = "" },
+		"output over its limit":   func(r *protocol.Report) { r.Deployment.Output = strings.Repeat("x", protocol.MaxOutputTail+1) },
+		"output is not UTF-8":     func(r *protocol.Report) { r.Deployment.Output = "\xff" },
+		"message over its limit":  func(r *protocol.Report) { r.Deployment.Message = strings.Repeat("x", protocol.MaxMessage+1) },
+		"a negative count":        func(r *protocol.Report) { r.Deployment.Bytes = -1 },
+		"facts with endless arrays": func(r *protocol.Report) {
+			r.Kind, r.Facts = protocol.ReportFacts, &protocol.Facts{IPs: make([]string, 1000)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := deploymentReport()
+			spoil(&r)
+			require.Contains(t, []fault.Code{fault.Invalid, fault.TooLarge}, fault.CodeOf(r.Validate()))
+		})
+	}
+}
+
+func TestState_ranksGrowAlongAnAttempt(t *testing.T) {
+	t.Parallel()
+	way := []protocol.State{protocol.StateAssigned, protocol.StateAccepted, protocol.StateFetching, protocol.StateFetched,
+		protocol.StateUnpacked, protocol.StateStarted, protocol.StateSucceeded}
+	for i := 1; i < len(way); i++ {
+		require.Greater(t, way[i].Rank(), way[i-1].Rank(), way[i])
+	}
+	require.True(t, protocol.StateSucceeded.Final())
+	require.False(t, protocol.StateStarted.Final())
+	require.False(t, protocol.StateUnassigned.FromDevice())
+	require.True(t, protocol.StateWaiting.FromDevice())
+	require.False(t, protocol.State("great").FromDevice())
+}
+
+func TestCredential_roundTrip(t *testing.T) {
+	t.Parallel()
+	id, got, ok := protocol.ParseCredential(protocol.Credential(deviceID, secret))
+	require.True(t, ok)
+	require.Equal(t, deviceID, id)
+	require.Equal(t, secret, got)
+	for _, bad := range []string{"", "mdev_", "mdev__", "mdev_" + deviceID, "mapi_" + secret, protocol.Credential(deviceID, strings.ToUpper(secret)), protocol.Credential(deviceID, secret+"0")} {
+		_, _, ok := protocol.ParseCredential(bad)
+		require.False(t, ok, bad)
+	}
+}
+
+func TestEnrollment_roundTrip(t *testing.T) {
+	t.Parallel()
+	e := protocol.Enrollment{URLs: []string{"https://muster.example:8443"}, Token: "menr_1", CA: digest, Root: digest}
+	got, err := protocol.ParseEnrollment("  " + e.String() + "\n")
+	require.NoError(t, err)
+	require.Equal(t, e, got)
+
+	for name, bad := range map[string]string{
+		"empty": "", "another word": "hello", "damaged": e.String()[:20] + "!",
+		"cut":          e.String()[:len(e.String())-9],
+		"plain http":   protocol.Enrollment{URLs: []string{"http://x"}, Token: "t", CA: digest, Root: digest}.String(),
+		"no token":     protocol.Enrollment{URLs: e.URLs, CA: digest, Root: digest}.String(),
+		"not a digest": protocol.Enrollment{URLs: e.URLs, Token: "t", CA: "x", Root: digest}.String(),
+	} {
+		_, err := protocol.ParseEnrollment(bad)
+		require.Equal(t, fault.Invalid, fault.CodeOf(err), name)
+	}
+}
+
+func FuzzDecodeReports(f *testing.F) {
+	seed, err := json.Marshal(protocol.ReportsRequest{Reports: []protocol.Report{deploymentReport()}})
+	require.NoError(f, err)
+	f.Add(seed)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var in protocol.ReportsRequest
+		if protocol.Decode(bytes.NewReader(b), protocol.MaxReportsBytes, &in) != nil {
+			return
+		}
+		for i := range in.Reports {
+			if in.Reports[i].Validate() != nil {
+				continue
+			}
+			again, err := json.Marshal(in.Reports[i])
+			require.NoError(t, err)
+			var back protocol.Report
+			require.NoError(t, protocol.Unmarshal(again, &back))
+			require.NoError(t, back.Validate())
+		}
+	})
+}
+
+func FuzzParseEnrollment(f *testing.F) {
+	f.Add(protocol.Enrollment{URLs: []string{"https://x"}, Token: "t", CA: digest, Root: digest}.String())
+	f.Fuzz(func(t *testing.T, s string) {
+		e, err := protocol.ParseEnrollment(s)
+		if err != nil {
+			return
+		}
+		again, err := protocol.ParseEnrollment(e.String())
+		require.NoError(t, err)
+		require.Equal(t, e, again)
+	})
+}
+
+func FuzzParseCredential(f *testing.F) {
+	f.Add(protocol.Credential(deviceID, secret))
+	f.Fuzz(func(t *testing.T, s string) {
+		if id, sec, ok := protocol.ParseCredential(s); ok {
+			require.Equal(t, s, protocol.Credential(id, sec))
+		}
+	})
+}
