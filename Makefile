@@ -1,0 +1,104 @@
+# Muster. `make help` lists the targets; README.md says where to begin.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS   += --no-print-directory
+
+MODULE   := github.com/muster/muster
+PROGRAMS := muster-server muster-agent muster
+SRC_muster-server := ./server
+SRC_muster-agent  := ./agent
+SRC_muster        := ./packages/muster
+PLATFORMS := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/amd64 darwin/arm64
+
+COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+VERSION ?= $(shell git describe --tags --match 'v*' --dirty 2>/dev/null || echo v0.1.0-dev+$(COMMIT))
+LDFLAGS := -s -w -X $(MODULE)/packages/buildinfo.Version=$(VERSION) -X $(MODULE)/packages/buildinfo.Commit=$(COMMIT)
+GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+
+# The black-box tests need built programs and run on their own; everything else is one `go test`.
+UNIT_PACKAGES = $$(go list ./... | grep -v -e /scripts/e2e -e /node_modules/ -e /zz_deps)
+WEB_SOURCES   = $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -type f ! -path '*/test-results/*' \
+                  ! -path '*/playwright-report/*' ! -name '*.go' -print 2>/dev/null)
+GOLANGCI := .tools/golangci-lint
+
+.PHONY: help build programs cross web gen test test-deps test-unit test-web test-e2e test-browser test-short fuzz bench lint fmt run clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: web programs ## build bin/muster-server, bin/muster-agent and bin/muster, with the web page inside the server
+
+programs: ## build the three programs without looking at the web page
+	@mkdir -p bin
+	@for program in $(PROGRAMS); do \
+	  case $$program in muster-server) src=$(SRC_muster-server);; muster-agent) src=$(SRC_muster-agent);; *) src=$(SRC_muster);; esac; \
+	  $(GOBUILD) -o bin/$$program $$src; done
+
+cross: web ## build the three programs for linux, windows and darwin on amd64 and arm64 into bin/cross/
+	@for platform in $(PLATFORMS); do \
+	  os=$${platform%/*}; arch=$${platform#*/}; dir=bin/cross/$$os-$$arch; suffix=; \
+	  if [ $$os = windows ]; then suffix=.exe; fi; mkdir -p $$dir; \
+	  GOOS=$$os GOARCH=$$arch $(GOBUILD) -o $$dir/muster-server$$suffix $(SRC_muster-server); \
+	  GOOS=$$os GOARCH=$$arch $(GOBUILD) -o $$dir/muster-agent$$suffix $(SRC_muster-agent); \
+	  GOOS=$$os GOARCH=$$arch $(GOBUILD) -o $$dir/muster$$suffix $(SRC_muster); echo $$dir; done
+
+web: web/dist/index.html ## build the web page, only when its sources changed
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	cd web && npm ci --no-audit --no-fund && touch node_modules/.package-lock.json
+
+web/dist/index.html: web/node_modules/.package-lock.json $(WEB_SOURCES)
+	cd web && npm run build
+	@touch $@
+
+gen: web/node_modules/.package-lock.json ## write what is generated: the OpenAPI document and its TypeScript types
+	go run ./server openapi > web/openapi.json.new && mv web/openapi.json.new web/openapi.json
+	cd web && npm run gen
+
+test: test-deps build test-unit test-web test-e2e test-browser ## run every test: Go with the race detector, web, end to end, browser
+
+test-deps: ## install or name what the tests need
+	@scripts/testdeps.sh
+
+test-unit: web/dist/index.html ## Go tests with the race detector, on SQLite and MariaDB
+	go test -race -shuffle=on -timeout 12m $(UNIT_PACKAGES)
+
+test-web: web/node_modules/.package-lock.json ## types and unit tests of the web page
+	cd web && npm test
+
+test-e2e: build ## the real programs over real TLS
+	go test -count=1 -shuffle=on -timeout 14m ./scripts/e2e/...
+
+test-browser: build ## the web page in a real browser
+	cd web && npm run e2e
+
+test-short: ## quick Go tests, for while you write
+	go test -short -shuffle=on $(UNIT_PACKAGES)
+
+fuzz: ## run every fuzz target for 60 seconds (FUZZTIME=10m for longer)
+	@scripts/fuzz.sh
+
+bench: ## run every Go benchmark
+	go test -run '^$$' -bench . -benchmem $(UNIT_PACKAGES)
+
+$(GOLANGCI): scripts/tools/go.mod scripts/tools/go.sum
+	@mkdir -p .tools
+	cd scripts/tools && CGO_ENABLED=0 go build -trimpath -o ../../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+lint: $(GOLANGCI) ## formatting, go vet, golangci-lint and the rules of the house
+	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	  if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
+	go vet $$(go list ./... | grep -v -e /node_modules/ -e /zz_deps)
+	go run ./scripts/checkstyle
+	$(GOLANGCI) run
+
+fmt: ## format all Go code
+	gofmt -w $$(git ls-files -co --exclude-standard '*.go')
+
+run: ## quick start: server, agent and a first package on this computer (MUSTER_PORT=9443 for another port)
+	@scripts/quickstart/run.sh
+
+clean: ## remove what was built; .muster/, the quick start's data, stays
+	rm -rf bin web/dist/assets web/dist/index.html web/test-results web/playwright-report
