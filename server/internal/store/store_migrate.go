@@ -1,0 +1,63 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/go-gormigrate/gormigrate/v2"
+	"gorm.io/gorm"
+
+	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/server/internal/store/migrations"
+)
+
+// migrateWait is how long to wait for another process that is migrating, in seconds.
+const migrateWait = 120
+
+// Migrate brings the schema up to date. Of several processes that start at once one migrates and the
+// others wait. SQLite migrates in one transaction; MySQL commits each step by itself, and every step
+// can be run again.
+func (db *DB) Migrate(ctx context.Context) error {
+	var err error
+	if db.Dialect == SQLite {
+		err = migrate(db.WithContext(ctx), true)
+	} else {
+		err = db.WithContext(ctx).Connection(migrateLocked)
+	}
+	if errors.Is(err, gormigrate.ErrUnknownPastMigration) {
+		return fault.Wrap(err, fault.Conflict, "the database was made by a newer version of this program; install that version")
+	}
+	if err != nil {
+		return fmt.Errorf("migrate database: %w", err)
+	}
+	return nil
+}
+
+func migrate(g *gorm.DB, inTx bool) error {
+	return gormigrate.New(g, &gormigrate.Options{
+		TableName: "migrations", IDColumnName: "id", IDColumnSize: 120,
+		UseTransaction: inTx, ValidateUnknownMigrations: true,
+	}, migrations.All()).Migrate()
+}
+
+func migrateLocked(conn *gorm.DB) (err error) {
+	// A fresh session: conditions of one statement must not reach the next.
+	conn = conn.Session(&gorm.Session{NewDB: true}).Set("gorm:table_options", "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin")
+	conn = conn.Session(&gorm.Session{})
+	const lock = "CONCAT('muster_migrate_', SHA1(DATABASE()))"
+	var got int
+	if err := conn.Raw("SELECT COALESCE(GET_LOCK("+lock+", ?), 0)", migrateWait).Scan(&got).Error; err != nil {
+		return fmt.Errorf("take migration lock: %w", err)
+	}
+	if got != 1 {
+		return fault.New(fault.Unavailable, "another process has been migrating the database for over %d seconds", migrateWait)
+	}
+	defer func() {
+		var freed int
+		if e := conn.Raw("SELECT COALESCE(RELEASE_LOCK(" + lock + "), 0)").Scan(&freed).Error; e != nil {
+			err = errors.Join(err, fmt.Errorf("release migration lock: %w", e))
+		}
+	}()
+	return migrate(conn, false)
+}
