@@ -1,0 +1,174 @@
+package hub
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// wakeup is the only order a device ever gets over its WebSocket.
+var wakeup = []byte(`{"type":"wakeup"}`)
+
+// frame is one message to write.
+type frame struct {
+	kind int // websocket.TextMessage or PingMessage
+	data []byte
+	wake bool
+}
+
+// conn is one live connection. Its queue is bounded; the writer goroutine lives only while the queue
+// is not empty, so an idle connection costs one goroutine, the reader.
+type conn struct {
+	hub     *Hub
+	ws      *websocket.Conn
+	slot    int
+	limit   int // of the queue
+	allowed func() bool
+	ctx     context.Context // ends with the connection
+	cancel  context.CancelFunc
+
+	mu      sync.Mutex
+	queue   []frame
+	waking  bool // a wakeup is already queued
+	writing bool
+	closed  bool
+}
+
+func (h *Hub) newConn(ws *websocket.Conn, readLimit int64, queue int) *conn {
+	c := &conn{hub: h, ws: ws, limit: queue}
+	c.ctx, c.cancel = context.WithCancel(h.ctx)
+	ws.SetReadLimit(readLimit)
+	ws.SetPongHandler(func(string) error { return c.alive() })
+	return c
+}
+
+// alive moves the read deadline: whoever answers neither pings nor anything else is gone.
+func (c *conn) alive() error {
+	return c.ws.SetReadDeadline(time.Now().Add(2*c.hub.opt.PingEvery + c.hub.opt.WriteTimeout))
+}
+
+// read hands every text message to receive until the connection ends.
+func (h *Hub) read(c *conn, receive Receiver) {
+	defer c.end()
+	for {
+		if c.alive() != nil {
+			return
+		}
+		kind, data, err := c.ws.ReadMessage()
+		if err != nil {
+			return
+		}
+		if kind != websocket.TextMessage {
+			c.goodbye(websocket.CloseUnsupportedData, "only text messages")
+			return
+		}
+		answer, err := receive(c.ctx, data)
+		if err != nil {
+			c.goodbye(websocket.ClosePolicyViolation, "message refused")
+			return
+		}
+		if answer != nil && !c.send(frame{kind: websocket.TextMessage, data: answer}) {
+			return
+		}
+	}
+}
+
+// wake queues a wakeup unless one is queued already; it reports whether the connection lives.
+func (c *conn) wake() bool {
+	return c.send(frame{kind: websocket.TextMessage, data: wakeup, wake: true})
+}
+
+// send queues f. A full queue belongs to a peer that does not read: the connection ends.
+func (c *conn) send(f frame) bool {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return false
+	}
+	if f.wake && c.waking {
+		c.mu.Unlock()
+		return true
+	}
+	if len(c.queue) >= c.limit {
+		c.mu.Unlock()
+		c.hub.metrics.overflows.Inc()
+		c.end()
+		return false
+	}
+	c.queue = append(c.queue, f)
+	c.waking = c.waking || f.wake
+	start := !c.writing
+	c.writing = true
+	c.mu.Unlock()
+	if start {
+		go c.write()
+	}
+	return true
+}
+
+// write empties the queue and ends. It never outlives the write deadline by much, and end makes a
+// blocked write return at once.
+func (c *conn) write() {
+	for {
+		c.mu.Lock()
+		if c.closed || len(c.queue) == 0 {
+			c.writing = false
+			c.queue = nil
+			c.mu.Unlock()
+			return
+		}
+		f := c.queue[0]
+		c.queue = c.queue[1:]
+		if f.wake {
+			c.waking = false
+		}
+		c.mu.Unlock()
+
+		deadline := time.Now().Add(c.hub.opt.WriteTimeout)
+		var err error
+		if f.kind == websocket.PingMessage {
+			err = c.ws.WriteControl(f.kind, nil, deadline)
+		} else if err = c.ws.SetWriteDeadline(deadline); err == nil {
+			err = c.ws.WriteMessage(f.kind, f.data)
+		}
+		if err != nil {
+			c.end()
+		}
+	}
+}
+
+// end closes the connection without ceremony. The reader notices and unregisters it.
+func (c *conn) end() {
+	c.mu.Lock()
+	first := !c.closed
+	c.closed = true
+	c.mu.Unlock()
+	if first {
+		c.cancel()
+		_ = c.ws.Close() // the peer learns it from the closed socket either way
+	}
+}
+
+// goodbye tells the peer why, for at most a second, and ends the connection.
+func (c *conn) goodbye(code int, text string) {
+	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, text), time.Now().Add(time.Second))
+	c.end()
+}
+
+// shut is goodbye without waiting for it.
+func (h *Hub) shut(c *conn, code int, text string) {
+	h.mu.Lock()
+	if h.closed { // Close says goodbye itself and no longer takes new goroutines
+		h.mu.Unlock()
+		c.end()
+		return
+	}
+	h.wg.Add(1)
+	h.mu.Unlock()
+	go func() {
+		defer h.wg.Done()
+		c.goodbye(code, text)
+	}()
+}
