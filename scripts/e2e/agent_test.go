@@ -1,0 +1,72 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// agent is an enrolled device with its own data directory.
+type agent struct {
+	*process
+	data   string
+	device string // id on the server
+}
+
+// enroll makes a device; it is not running yet. Config, when given, becomes its agent.json first.
+func enroll(t *testing.T, s *server, enrollment string) *agent {
+	t.Helper()
+	known := map[string]bool{}
+	for _, d := range s.devices(t) {
+		known[d.ID] = true
+	}
+	a := &agent{data: filepath.Join(t.TempDir(), "agent")}
+	succeed(t, nil, "muster-agent", "enroll", "--data", a.data, enrollment)
+	for _, d := range s.devices(t) {
+		if !known[d.ID] {
+			require.Empty(t, a.device, "one enrollment made two devices")
+			a.device = d.ID
+		}
+	}
+	require.NotEmpty(t, a.device, "the enrolled device is not on the server")
+	return a
+}
+
+// startAgent enrolls a device, runs its agent and waits for its wakeup channel.
+func startAgent(t *testing.T, s *server) *agent {
+	t.Helper()
+	a := enroll(t, s, s.enrollment(t))
+	a.run(t)
+	s.awaitConnected(t, a.device)
+	return a
+}
+
+func (a *agent) run(t *testing.T) {
+	t.Helper()
+	a.process = start(t, "muster-agent", "run", "--data", a.data)
+}
+
+// once does one check-in with all that follows from it.
+func (a *agent) once(t *testing.T) {
+	t.Helper()
+	succeed(t, nil, "muster-agent", "once", "--data", a.data)
+}
+
+// configure changes keys of agent.json, as an administrator of the device would.
+func (a *agent) configure(t *testing.T, changes map[string]any) {
+	t.Helper()
+	path := filepath.Join(a.data, "agent.json")
+	config := map[string]any{}
+	if b, err := os.ReadFile(path); err == nil {
+		require.NoError(t, json.Unmarshal(b, &config))
+	}
+	for key, value := range changes {
+		config[key] = value
+	}
+	b, err := json.MarshalIndent(config, "", "  ")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, b, 0o600))
+}
