@@ -146,7 +146,10 @@ func member(at string, t reflect.Type, key string) (reflect.Type, error) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name == key && name != "-" {
+		if name == "-" {
+			continue
+		}
+		if name == key {
 			return f.Type, nil
 		}
 		if strings.EqualFold(name, key) {
