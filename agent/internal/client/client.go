@@ -1,0 +1,294 @@
+// Package client speaks to one server by HTTPS: enrollment, check-in, reports, secret rotation,
+// instructions and fragments. It pins the CA learned at enrollment and speaks TLS 1.3 only.
+//
+// It holds no state but the identity's secrets, and asks its owner to persist a change of them (Options.
+// Promote) before it relies on it. The resident's sessions and task processes call it; it may be used by
+// several goroutines.
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/muster/muster/packages/buildinfo"
+	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/protocol"
+)
+
+// Times after which a request is given up.
+const (
+	dialLimit    = 15 * time.Second
+	headerLimit  = 60 * time.Second // until an answer begins
+	requestLimit = 2 * time.Minute  // a whole request that is not a fragment
+	maxProblem   = 64 << 10         // bytes of an error answer
+)
+
+// Error is an answer that is not a success. Its chain holds a fault.
+type Error struct {
+	Status     int
+	RetryAfter time.Duration // 0 when the server named none
+	Err        *fault.Error
+}
+
+// Error is the server's own sentence.
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap returns the fault.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Options make a Client.
+type Options struct {
+	URLs     []string // tried in order when one cannot be reached
+	CAPEM    string
+	DeviceID string
+	Secret   string
+	// NextSecret is the other secret during a rotation; tried once after a 401.
+	NextSecret string
+	// Promote persists that NextSecret is now the secret. Nil in processes that only read.
+	Promote func(secret string) error
+	// KeepAlive keeps connections open between requests, for fetching many fragments.
+	KeepAlive bool
+}
+
+// Client speaks to one server.
+type Client struct {
+	http *http.Client
+	tls  *tls.Config
+	urls []string
+	id   string
+
+	promote func(string) error
+
+	mu     sync.Mutex
+	good   int // index of the address that answered last
+	secret string
+	next   string
+}
+
+// New makes a client. It fails only when the CA cannot be read.
+func New(o Options) (*Client, error) {
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM([]byte(o.CAPEM)) {
+		return nil, fault.New(fault.Untrusted, "the stored CA certificate cannot be read: enroll again")
+	}
+	if len(o.URLs) == 0 {
+		return nil, fault.New(fault.Invalid, "no address of the server is known: enroll again")
+	}
+	conf := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool}
+	return &Client{
+		http: &http.Client{Transport: transport(conf, o.KeepAlive), CheckRedirect: noRedirect},
+		tls:  conf, urls: o.URLs, id: o.DeviceID, secret: o.Secret, next: o.NextSecret, promote: o.Promote,
+	}, nil
+}
+
+func transport(conf *tls.Config, keepAlive bool) *http.Transport {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: dialLimit}).DialContext,
+		TLSClientConfig:       conf,
+		TLSHandshakeTimeout:   dialLimit,
+		ResponseHeaderTimeout: headerLimit,
+		DisableKeepAlives:     !keepAlive,
+		MaxIdleConnsPerHost:   1,
+		IdleConnTimeout:       30 * time.Second,
+		DisableCompression:    true,
+		ForceAttemptHTTP2:     false,
+		ReadBufferSize:        4 << 10,
+		WriteBufferSize:       4 << 10,
+	}
+}
+
+// noRedirect keeps the credential at the address that was enrolled.
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// Close drops idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// TLS is the pinned configuration, for the WebSocket.
+func (c *Client) TLS() *tls.Config { return c.tls.Clone() }
+
+// URL is the address that answered last.
+func (c *Client) URL() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.urls[c.good]
+}
+
+// Header carries the device's credential.
+func (c *Client) Header() http.Header {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return header(c.id, c.secret)
+}
+
+func header(id, secret string) http.Header {
+	h := http.Header{"User-Agent": {"muster-agent/" + buildinfo.Version}}
+	if id != "" {
+		h.Set("Authorization", "Bearer "+protocol.Credential(id, secret))
+	}
+	return h
+}
+
+// Secrets are the present secret and the next one, empty outside a rotation.
+func (c *Client) Secrets() (secret, next string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.secret, c.next
+}
+
+// SetNext tells the client of a next secret that its owner has persisted.
+func (c *Client) SetNext(next string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.next = next
+}
+
+// json sends in and decodes the answer into out, which may be nil.
+func (c *Client) json(ctx context.Context, path string, in, out any, limit int64) error {
+	ctx, cancel := context.WithTimeout(ctx, requestLimit)
+	defer cancel()
+	body, err := json.Marshal(in)
+	if err != nil {
+		return fmt.Errorf("encode the request: %w", err)
+	}
+	resp, err := c.do(ctx, http.MethodPost, path, body, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if out == nil {
+		return nil
+	}
+	return protocol.Decode(resp.Body, limit, out)
+}
+
+// do sends a request with the present secret; after a 401 during a rotation, once more with the other.
+func (c *Client) do(ctx context.Context, method, path string, body []byte, extra http.Header) (*http.Response, error) {
+	secret, next := c.Secrets()
+	resp, err := c.anyURL(ctx, method, path, body, extra, secret)
+	if !fault.Is(err, fault.Unauthenticated) || next == "" {
+		return resp, err
+	}
+	other, err2 := c.anyURL(ctx, method, path, body, extra, next)
+	if err2 != nil {
+		return nil, err
+	}
+	if err := c.use(next); err != nil {
+		other.Body.Close()
+		return nil, err
+	}
+	return other, nil
+}
+
+// use makes next the secret after the server has accepted it.
+func (c *Client) use(next string) error {
+	if c.promote != nil {
+		if err := c.promote(next); err != nil {
+			return fmt.Errorf("persist the new secret: %w", err)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.secret, c.next = next, ""
+	return nil
+}
+
+// anyURL tries the addresses in turn, beginning with the one that answered last. An address that
+// answers, whatever it says, ends the search.
+func (c *Client) anyURL(ctx context.Context, method, path string, body []byte, extra http.Header, secret string) (*http.Response, error) {
+	c.mu.Lock()
+	first := c.good
+	c.mu.Unlock()
+	var errs []error
+	for n := range c.urls {
+		at := (first + n) % len(c.urls)
+		resp, err := c.once(ctx, method, strings.TrimRight(c.urls[at], "/")+path, body, extra, secret)
+		var answer *Error
+		if err == nil || errors.As(err, &answer) {
+			c.mu.Lock()
+			c.good = at
+			c.mu.Unlock()
+			return resp, err
+		}
+		errs = append(errs, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, fault.Wrap(errors.Join(errs...), fault.Unavailable, "the server cannot be reached")
+}
+
+func (c *Client) once(ctx context.Context, method, url string, body []byte, extra http.Header, secret string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("make the request: %w", err)
+	}
+	req.Header = header(c.id, secret)
+	for k, v := range extra {
+		req.Header[k] = v
+	}
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	return nil, problem(resp)
+}
+
+// problem turns an error answer into an Error. Answers that are not Muster's own, as of a proxy, are
+// told by their status.
+func problem(resp *http.Response) error {
+	e := &Error{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now())}
+	var p protocol.Problem
+	if err := protocol.Decode(resp.Body, maxProblem, &p); err == nil && p.Code != "" {
+		text := p.Detail
+		if text == "" {
+			text = p.Title
+		}
+		e.Err = fault.New(fault.Code(p.Code), "the server answers: %.500s", text)
+		return e
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxProblem))
+	e.Err = fault.New(fault.FromStatus(resp.StatusCode), "the server answers %s", resp.Status)
+	return e
+}
+
+// maxRetryAfter bounds what a server may ask for.
+const maxRetryAfter = 24 * time.Hour
+
+func retryAfter(text string, now time.Time) time.Duration {
+	var d time.Duration
+	if seconds, err := strconv.Atoi(text); err == nil {
+		d = time.Duration(min(max(seconds, 0), int(maxRetryAfter/time.Second))) * time.Second
+	} else if at, err := http.ParseTime(text); err == nil {
+		d = at.Sub(now)
+	}
+	return min(max(d, 0), maxRetryAfter)
+}
+
+// RetryAfter is what the server asked to wait in the error's chain, or 0.
+func RetryAfter(err error) time.Duration {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}

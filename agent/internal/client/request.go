@@ -1,0 +1,109 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/instruction"
+	"github.com/muster/muster/packages/protocol"
+)
+
+// maxAck bounds the answer to reports.
+const maxAck = 1 << 20
+
+// Enroll asks to become a device.
+func (c *Client) Enroll(ctx context.Context, req protocol.EnrollRequest) (protocol.EnrollResponse, error) {
+	var resp protocol.EnrollResponse
+	err := c.json(ctx, protocol.PathEnroll, req, &resp, protocol.MaxCheckInAnswer)
+	return resp, err
+}
+
+// CheckIn asks what to do.
+func (c *Client) CheckIn(ctx context.Context, req protocol.CheckInRequest) (protocol.CheckInResponse, error) {
+	var resp protocol.CheckInResponse
+	if err := c.json(ctx, protocol.PathCheckIn, req, &resp, protocol.MaxCheckInAnswer); err != nil {
+		return resp, err
+	}
+	if len(resp.Tasks) > protocol.MaxTasks {
+		return resp, fault.New(fault.TooLarge, "the server lists %d tasks; the limit is %d", len(resp.Tasks), protocol.MaxTasks)
+	}
+	return resp, nil
+}
+
+// Reports delivers reports. An Ack means that they are durably committed.
+func (c *Client) Reports(ctx context.Context, reports []protocol.Report) (protocol.Ack, error) {
+	var ack protocol.Ack
+	err := c.json(ctx, protocol.PathReports, protocol.ReportsRequest{Reports: reports}, &ack, maxAck)
+	return ack, err
+}
+
+// Rotate tells the server the next secret, which the caller has persisted, and uses it from then on.
+func (c *Client) Rotate(ctx context.Context, next string) error {
+	c.SetNext(next)
+	return c.json(ctx, protocol.PathRotate, protocol.RotateRequest{NextSHA256: protocol.HashSecret(next)}, nil, 0)
+}
+
+// Promote uses the next secret for one request, and keeps it if the server accepts it.
+func (c *Client) Promote(ctx context.Context, req protocol.CheckInRequest) (protocol.CheckInResponse, error) {
+	secret, next := c.Secrets()
+	if next == "" {
+		return c.CheckIn(ctx, req)
+	}
+	c.mu.Lock()
+	c.secret, c.next = next, secret // the other one is tried if this is refused
+	c.mu.Unlock()
+	resp, err := c.CheckIn(ctx, req)
+	if err != nil {
+		c.mu.Lock()
+		c.secret, c.next = secret, next
+		c.mu.Unlock()
+		return resp, err
+	}
+	if now, _ := c.Secrets(); now == next {
+		return resp, c.use(next)
+	}
+	return resp, nil
+}
+
+// Instruction fetches the signed envelope of the given digest. The caller compares the digest.
+func (c *Client) Instruction(ctx context.Context, sha256 string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestLimit)
+	defer cancel()
+	resp, err := c.do(ctx, http.MethodGet, protocol.PathInstruction+"/"+sha256, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, instruction.MaxEnvelope+1))
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, "read the instruction")
+	}
+	if len(b) > instruction.MaxEnvelope {
+		return nil, fault.New(fault.TooLarge, "the instruction is over its limit of %d bytes", instruction.MaxEnvelope)
+	}
+	return b, nil
+}
+
+// Fragment opens the bytes of a fragment from offset on. From tells where the body really begins: a
+// server or proxy without Range begins at 0. The caller closes the body and bounds the time.
+func (c *Client) Fragment(ctx context.Context, sha256 string, offset int64) (body io.ReadCloser, from int64, err error) {
+	var extra http.Header
+	if offset > 0 {
+		extra = http.Header{"Range": {fmt.Sprintf("bytes=%d-", offset)}}
+	}
+	resp, err := c.do(ctx, http.MethodGet, protocol.PathFragment+"/"+sha256, nil, extra)
+	if err != nil {
+		return nil, 0, err
+	}
+	if resp.StatusCode != http.StatusPartialContent {
+		return resp.Body, 0, nil
+	}
+	if _, err := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-", &from); err != nil || from != offset {
+		resp.Body.Close()
+		return nil, 0, fault.New(fault.Unavailable, "the server answers a part of the fragment that was not asked for")
+	}
+	return resp.Body, from, nil
+}

@@ -1,0 +1,213 @@
+// Package config is the agent's own configuration: agent.json in the data directory, written by the
+// administrator of the device and only read by the agent.
+//
+// It is strict: an unknown key is an error, because a misspelt restriction must not be no restriction.
+// The device has the last word: what a server may ask for is decided here and nowhere else. Load may be
+// called by every program of the agent; the file is never written, so a crash cannot damage it.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/packages/schedule"
+	"github.com/muster/muster/packages/strictjson"
+)
+
+// FileName is the configuration's name in the data directory.
+const FileName = "agent.json"
+
+// Limits of values.
+const (
+	maxBytes  = 1 << 20
+	maxJitter = 24 * time.Hour
+)
+
+// Config is the configuration, passed down by value.
+type Config struct {
+	// Schedule is when the agent checks in on its own: a cron expression or "@every 15m".
+	Schedule string `json:"schedule"`
+	// Jitter is the longest random delay added to each scheduled check-in.
+	Jitter Duration `json:"jitter"`
+	// LogLevel is debug, info, warn or error.
+	LogLevel string `json:"log_level"`
+	// ChangeLock is the file whose lock every change of this computer holds. Agents with separate data
+	// directories on one computer name the same file; empty is a file in the data directory.
+	ChangeLock string `json:"change_lock"`
+	// Servers restricts single servers, by the name they were enrolled under.
+	Servers []Server `json:"servers"`
+}
+
+// Server restricts one server.
+type Server struct {
+	Name string `json:"name"`
+	// TasksAllowed lists the kinds of task this server may ask for. Left out, every kind this agent knows
+	// is allowed; an empty list allows none.
+	TasksAllowed *[]string `json:"tasks_allowed"`
+	// Schedule replaces the agent's schedule for this server.
+	Schedule string `json:"schedule"`
+}
+
+// Duration is a length of time written as text, as "90s" or "15m".
+type Duration time.Duration
+
+// UnmarshalText reads a length of time.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a length of time; write one as 90s, 15m or 2h", text)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// MarshalText writes a length of time.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// Default is the configuration of an agent without a file.
+func Default() Config {
+	return Config{Schedule: "@every 15m", Jitter: Duration(time.Minute), LogLevel: "info"}
+}
+
+// Load reads agent.json of the data directory over the defaults. A missing file is no error; a file with
+// any problem is, and the error names all of them.
+func Load(dataDir string) (Config, error) {
+	path := filepath.Join(dataDir, FileName)
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Default(), nil
+	case err != nil:
+		return Config{}, fmt.Errorf("read the configuration: %w", err)
+	case info.Size() > maxBytes:
+		return Config{}, fault.New(fault.Invalid, "%s is larger than %d bytes", path, maxBytes)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("read the configuration: %w", err)
+	}
+	c, err := Parse(data)
+	if err != nil {
+		return Config{}, fault.Wrap(err, fault.Invalid, "%s", path)
+	}
+	return c, nil
+}
+
+// Parse reads a configuration over the defaults.
+func Parse(data []byte) (Config, error) {
+	c := Default()
+	if err := strictjson.Decode(data, &c); err != nil {
+		return Config{}, fault.Wrap(err, fault.Invalid, "the configuration cannot be read")
+	}
+	return c, c.Validate()
+}
+
+// serverName is what a server's folder may be called.
+var serverName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,99}$`)
+
+// ValidName reports whether a server may be enrolled under the name.
+func ValidName(name string) bool { return serverName.MatchString(name) }
+
+// Validate returns all problems, joined.
+func (c Config) Validate() error {
+	var problems []error
+	add := func(field, format string, args ...any) {
+		problems = append(problems, fault.Field(field, field+": "+format, args...))
+	}
+	if _, err := schedule.Parse(c.Schedule); err != nil {
+		add("schedule", "%v", err)
+	}
+	if d := time.Duration(c.Jitter); d < 0 || d > maxJitter {
+		add("jitter", "%s is not between 0 and %s", d, maxJitter)
+	}
+	if _, err := level(c.LogLevel); err != nil {
+		add("log_level", "%q is none of debug, info, warn, error", c.LogLevel)
+	}
+	if c.ChangeLock != "" && !filepath.IsAbs(c.ChangeLock) {
+		add("change_lock", "%q is not an absolute path", c.ChangeLock)
+	}
+	seen := map[string]bool{}
+	for n, s := range c.Servers {
+		field := fmt.Sprintf("servers[%d]", n)
+		if !ValidName(s.Name) {
+			add(field+".name", "%q is not a server name: small letters, digits, dot, dash and underscore", s.Name)
+		}
+		if seen[s.Name] {
+			add(field+".name", "%q is listed twice", s.Name)
+		}
+		seen[s.Name] = true
+		if s.Schedule != "" {
+			if _, err := schedule.Parse(s.Schedule); err != nil {
+				add(field+".schedule", "%v", err)
+			}
+		}
+		if s.TasksAllowed == nil {
+			continue
+		}
+		for _, kind := range *s.TasksAllowed {
+			if !slices.Contains(Kinds(), kind) {
+				add(field+".tasks_allowed", "%q is no kind of task; this agent knows %v", kind, Kinds())
+			}
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// Kinds lists the kinds of task this agent knows.
+func Kinds() []string { return []string{protocol.TaskDeploy} }
+
+// Allowed lists the kinds of task that the named server may ask for.
+func (c Config) Allowed(server string) []string {
+	for _, s := range c.Servers {
+		if s.Name == server && s.TasksAllowed != nil {
+			return slices.Clone(*s.TasksAllowed)
+		}
+	}
+	return Kinds()
+}
+
+// ScheduleOf is the check-in schedule for the named server. The configuration must be valid.
+func (c Config) ScheduleOf(server string) (schedule.Schedule, error) {
+	text := c.Schedule
+	for _, s := range c.Servers {
+		if s.Name == server && s.Schedule != "" {
+			text = s.Schedule
+		}
+	}
+	return schedule.Parse(text)
+}
+
+// Level is the log level; info if the configuration was not validated.
+func (c Config) Level() slog.Level {
+	l, err := level(c.LogLevel)
+	if err != nil {
+		return slog.LevelInfo
+	}
+	return l
+}
+
+func level(text string) (slog.Level, error) {
+	var l slog.Level
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, text) {
+		return l, fault.New(fault.Invalid, "unknown level %q", text)
+	}
+	err := l.UnmarshalText([]byte(text))
+	return l, err
+}
+
+// LockPath is the file of the change lock for a data directory.
+func (c Config) LockPath(dataDir string) string {
+	if c.ChangeLock != "" {
+		return c.ChangeLock
+	}
+	return filepath.Join(dataDir, "change.lock")
+}

@@ -1,0 +1,193 @@
+// Package identity keeps what a device is to one server: its id and secrets, the pinned CA, the trust
+// document, the high-water marks of package serials and the time of the next check-in. Everything lives
+// in servers/<name>/ of the data directory, readable by the agent alone, and every file is replaced
+// whole: after a crash each holds its old or its new content.
+//
+// The order is always persist, then use: nonce and secret are on disk before a server hears of them, a
+// trust document before anything is decided by it. Load and Save may be called by the resident and by
+// enrollment; task processes only read, except for serials, which only the one running task writes.
+package identity
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/muster/muster/packages/atomicfile"
+	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/strictjson"
+)
+
+// Names of files and folders.
+const (
+	serversDir   = "servers"
+	identityFile = "identity.json"
+	trustFile    = "trust.json"
+	serialsFile  = "serials.json"
+	stateFile    = "state.json"
+)
+
+const (
+	format   = 1
+	fileMode = 0o600
+	dirMode  = 0o700
+	maxFile  = 32 << 20 // bytes of any file kept here
+)
+
+// Identity is the content of identity.json.
+type Identity struct {
+	Format int      `json:"format"`
+	URLs   []string `json:"urls"`
+	// CAFingerprint and RootKeyID came with the enrollment string; CAPEM is the certificate that matched.
+	CAFingerprint string `json:"ca_fingerprint"`
+	RootKeyID     string `json:"root_key_id"`
+	CAPEM         string `json:"ca_pem"`
+	// Token is kept only until the server has answered.
+	Token  string `json:"token,omitempty"`
+	Nonce  string `json:"nonce"`
+	Secret string `json:"secret"`
+	// NextSecret is set while the secret is being changed: persisted before the server hears of it, and
+	// made Secret at its first successful use.
+	NextSecret string    `json:"next_secret,omitempty"`
+	SecretAt   time.Time `json:"secret_at"`
+	DeviceID   string    `json:"device_id,omitempty"` // empty until enrolled
+	EnrolledAt time.Time `json:"enrolled_at"`
+}
+
+// Enrolled reports whether the server has made the device.
+func (i Identity) Enrolled() bool { return i.DeviceID != "" }
+
+// Store is the folder of one server.
+type Store struct {
+	name string
+	dir  string
+}
+
+// Open names the folder of a server. Nothing is touched until something is saved.
+func Open(dataDir, name string) *Store {
+	return &Store{name: name, dir: filepath.Join(dataDir, serversDir, name)}
+}
+
+// Name is the name the server was enrolled under.
+func (s *Store) Name() string { return s.name }
+
+// Dir is the server's folder.
+func (s *Store) Dir() string { return s.dir }
+
+// List names the servers of a data directory, in order of their names.
+func List(dataDir string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(dataDir, serversDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the servers: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		if _, err := os.Stat(filepath.Join(dataDir, serversDir, e.Name(), identityFile)); err == nil {
+			names = append(names, e.Name())
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// Load reads the identity. A server that was never asked is a fault of code not_found.
+func (s *Store) Load() (Identity, error) {
+	var i Identity
+	found, err := s.read(identityFile, &i)
+	switch {
+	case err != nil:
+		return i, err
+	case !found:
+		return i, fault.New(fault.NotFound, "this device is not enrolled at %q", s.name)
+	case i.Format != format:
+		return i, fault.New(fault.Unsupported, "the identity for %q is of format %d; this agent reads format %d", s.name, i.Format, format)
+	}
+	return i, nil
+}
+
+// Save persists the identity.
+func (s *Store) Save(i Identity) error {
+	i.Format = format
+	return s.write(identityFile, i)
+}
+
+// Remove forgets the server with everything that belongs to it.
+func (s *Store) Remove() error {
+	if err := os.RemoveAll(s.dir); err != nil {
+		return fmt.Errorf("forget server %q: %w", s.name, err)
+	}
+	return nil
+}
+
+// State is what a session remembers over a restart.
+type State struct {
+	NextCheckIn time.Time `json:"next_check_in"`
+	LastCheckIn time.Time `json:"last_check_in"` // that was answered
+	FactsSHA256 string    `json:"facts_sha256"`  // of the facts the server has
+	DeviceState string    `json:"device_state"`
+}
+
+// LoadState reads the state. A missing or damaged file is the zero state: it costs one early check-in.
+func (s *Store) LoadState() State {
+	var st State
+	if found, err := s.read(stateFile, &st); err != nil || !found {
+		return State{}
+	}
+	return st
+}
+
+// SaveState persists the state.
+func (s *Store) SaveState(st State) error { return s.write(stateFile, st) }
+
+// Secret makes 256 random bits as 64 hex digits.
+func Secret() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails: the runtime ends the program instead
+	return hex.EncodeToString(b[:])
+}
+
+func (s *Store) read(name string, v any) (found bool, err error) {
+	path := filepath.Join(s.dir, name)
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", path, err)
+	}
+	if info.Size() > maxFile {
+		return false, fault.New(fault.TooLarge, "%s is larger than %d bytes", path, maxFile)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", path, err)
+	}
+	if err := strictjson.Decode(data, v); err != nil {
+		return false, fault.Wrap(err, fault.Internal, "%s is damaged: restore it, or enroll again", path)
+	}
+	return true, nil
+}
+
+func (s *Store) write(name string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", name, err)
+	}
+	if err := os.MkdirAll(s.dir, dirMode); err != nil {
+		return fmt.Errorf("make the folder of server %q: %w", s.name, err)
+	}
+	if err := atomicfile.Write(filepath.Join(s.dir, name), data, fileMode); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
