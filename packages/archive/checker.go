@@ -52,6 +52,8 @@ func (c *checker) add(e Entry) error {
 	}
 	n := node{name: e.Name, kind: file}
 	switch {
+	case e.Mode.Type()&^(fs.ModeDir|fs.ModeSymlink) != 0, e.Dir && e.Symlink():
+		return refuse("entry %q is a device, pipe or another special file", shorten(e.Name))
 	case e.Dir:
 		n.kind = dir
 	case e.Symlink():
@@ -64,8 +66,6 @@ func (c *checker) add(e Entry) error {
 		if t, ok := c.tree[fold(e.Link)]; !ok || t.kind != file || t.name != e.Link {
 			return refuse("entry %q is a hard link to %q, which is no earlier file of the archive", shorten(e.Name), shorten(e.Link))
 		}
-	case e.Mode.Type() != 0:
-		return refuse("entry %q is a device, pipe or another special file", shorten(e.Name))
 	}
 	if err := c.place(n); err != nil {
 		return err

@@ -22,7 +22,12 @@ var packTime = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 // fixed, and modes reduced to 0644, or 0755 for directories and what its owner may execute. What
 // Unpack would refuse is refused here.
 func Pack(ctx context.Context, w io.Writer, root string, lim Limits) error {
-	files, err := archives.FilesFromDisk(ctx, nil, map[string]string{root: "."})
+	abs, err := filepath.Abs(root)
+	if err != nil {
+		return fmt.Errorf("find %s: %w", root, err)
+	}
+	// The separator at the end asks for the contents without the folder itself.
+	files, err := archives.FilesFromDisk(ctx, nil, map[string]string{abs + string(filepath.Separator): ""})
 	if err != nil {
 		return fmt.Errorf("read %s: %w", root, err)
 	}
