@@ -79,13 +79,13 @@ func TestWebSocketRefused(t *testing.T) {
 	s := startServer(t, "", "--public-url", "https://127.0.0.1:"+proxyPort)
 	p := startProxy(t, s, proxyPort)
 	a := enroll(t, s, s.enrollment(t))
-	a.configure(t, map[string]any{"schedule": "@every 1m", "jitter": "0s"})
+	a.configure(t, map[string]any{"schedule": "@every 10s", "jitter": "0s"})
 	a.run(t)
 	await(t, "a refused upgrade", func() (bool, string) { return p.refused.Load() > 0, "none yet" })
 
 	archive := tarGz(t, script("run.sh", "echo by HTTPS alone"))
 	id, _ := s.assign(t, s.offer(t, spec{Name: "no-socket", Priority: 5, Action: "launch", Command: []string{"run.sh"}, File: "a.tar.gz", Archive: archive}), a.device)
-	d := s.awaitLong(t, id, 150*time.Second, "succeeded")
+	d := s.awaitState(t, id, "succeeded")
 	require.Contains(t, d.Output, "by HTTPS alone")
 	require.Positive(t, p.reports.Load(), "reports went by HTTPS")
 	for _, d := range s.devices(t) {
