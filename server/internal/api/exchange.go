@@ -13,6 +13,8 @@ type Exchange struct {
 	mu        sync.Mutex
 	operation string
 	target    string
+	actorKind string
+	actor     string
 	err       error
 	details   map[string]string
 }
@@ -52,6 +54,20 @@ func (e *Exchange) SetTarget(target string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.target = target
+}
+
+// SetActor notes on whose behalf the request runs.
+func (e *Exchange) SetActor(kind, name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.actorKind, e.actor = kind, name
+}
+
+// Actor is on whose behalf the request runs; empty when nobody is known.
+func (e *Exchange) Actor() (kind, name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.actorKind, e.actor
 }
 
 // Detail adds a fact for the audit trail. Secrets have no place in it.

@@ -25,8 +25,11 @@ func (p *Problem) GetStatus() int { return p.Status }
 // ContentType is the media type, for huma.
 func (p *Problem) ContentType(string) string { return "application/problem+json" }
 
-// GetHeaders asks clients that may try again to wait a little.
+// GetHeaders says how to authenticate, or when to try again.
 func (p *Problem) GetHeaders() http.Header {
+	if p.Status == http.StatusUnauthorized {
+		return http.Header{"Www-Authenticate": {"Bearer"}}
+	}
 	if p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable {
 		return http.Header{"Retry-After": {"5"}}
 	}
