@@ -1,0 +1,246 @@
+// Package device knows the computers: how they are admitted, how they prove who they are, whether
+// they may be given work, and when they were last seen.
+//
+// The server keeps only SHA-256 of secrets. A device enrolls with a token and its own nonce, and the
+// same nonce always gets the same device, so an enrollment that was cut off is simply repeated. What
+// a method has returned without error is committed; last-seen times are the exception, they are kept
+// in memory for a few seconds and the newest ones are lost in a crash. agentapi calls it for agents,
+// the admin API for people.
+package device
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/server/internal/hub"
+	"github.com/muster/muster/server/internal/store"
+)
+
+// Device is one computer with an agent.
+type Device struct {
+	ID               string
+	State            string // protocol.Device…
+	Hostname         string
+	OS               string
+	OSName           string
+	OSVersion        string
+	Arch             string
+	AgentVersion     string
+	TrustVersion     int
+	QuarantineReason string
+	EnrolledAt       time.Time
+	LastSeenAt       *time.Time
+	Facts            protocol.Facts // not filled by Authenticate
+
+	machineID     string
+	instanceID    string
+	pastInstances []string
+}
+
+// Live is what the package needs of the live connections.
+type Live interface {
+	Connected(deviceID string) bool
+	ConnectedIDs() []string
+	Disconnect(deviceID string)
+	Wake(deviceID string)
+	Notify(hub.Event)
+}
+
+// Options configure a Service.
+type Options struct {
+	DB         *store.DB     // required
+	Live       Live          // required
+	Log        *slog.Logger  // required
+	FlushEvery time.Duration // of last-seen times; 5 s when zero
+}
+
+// Service is the feature. Make it with New and keep Run running.
+type Service struct {
+	store *deviceStore
+	live  Live
+	log   *slog.Logger
+	flush time.Duration
+
+	mu       sync.Mutex
+	seen     map[string]sighting
+	watchers []func(context.Context, Change)
+}
+
+// Change tells that a device entered another state.
+type Change struct {
+	DeviceID string
+	State    string
+}
+
+// New makes the service.
+func New(opt Options) *Service {
+	if opt.FlushEvery <= 0 {
+		opt.FlushEvery = 5 * time.Second
+	}
+	return &Service{
+		store: &deviceStore{opt.DB}, live: opt.Live, log: opt.Log, flush: opt.FlushEvery, seen: map[string]sighting{},
+	}
+}
+
+// Subscribe adds fn to those who are told, after the commit, that a device entered another state. It
+// is for wiring, before the service is used.
+func (s *Service) Subscribe(fn func(context.Context, Change)) {
+	s.watchers = append(s.watchers, fn)
+}
+
+func (s *Service) changed(ctx context.Context, id, state string) {
+	for _, fn := range s.watchers {
+		fn(ctx, Change{DeviceID: id, State: state})
+	}
+	s.live.Notify(hub.Event{Type: "device", ID: id, DeviceID: id})
+}
+
+// Authenticate finds the device behind a bearer credential by one indexed read. Every failure is
+// Unauthenticated and says no more than the caller knows. The first use of a secret that Rotate
+// announced retires the one before.
+func (s *Service) Authenticate(ctx context.Context, bearer string) (Device, error) {
+	id, secret, ok := protocol.ParseCredential(bearer)
+	if !ok {
+		return Device{}, fault.New(fault.Unauthenticated, "a device's credential is needed")
+	}
+	row, err := s.store.credentials(ctx, id)
+	if fault.Is(err, fault.NotFound) {
+		return Device{}, fault.New(fault.Unauthenticated, "unknown device or wrong secret")
+	}
+	if err != nil {
+		return Device{}, err
+	}
+	hash := []byte(protocol.HashSecret(secret))
+	current := subtle.ConstantTimeCompare(hash, []byte(row.SecretSHA256)) == 1
+	next := row.NextSHA256 != "" && subtle.ConstantTimeCompare(hash, []byte(row.NextSHA256)) == 1
+	switch {
+	case !current && !next:
+		return Device{}, fault.New(fault.Unauthenticated, "unknown device or wrong secret")
+	case row.State == protocol.DeviceRevoked:
+		return Device{}, fault.New(fault.Unauthenticated, "this device has been revoked; enroll it again")
+	case next:
+		if err := s.store.promote(ctx, id, row.NextSHA256); err != nil {
+			return Device{}, err
+		}
+		s.log.Info("device uses its next secret", "device", id)
+	}
+	return row.device(), nil
+}
+
+// Rotate announces the hash of the device's next secret; the present one stays valid until the next
+// one is used. Announcing again replaces what was announced before.
+func (s *Service) Rotate(ctx context.Context, id, nextSHA256 string) error {
+	if !protocol.IsSHA256(nextSHA256) {
+		return fault.Field("next_sha256", "must be 64 lower-case hex digits")
+	}
+	return s.store.announce(ctx, id, nextSHA256)
+}
+
+// Get returns a device, whatever its state.
+func (s *Service) Get(ctx context.Context, id string) (Device, error) {
+	row, err := s.store.get(ctx, id)
+	if err != nil {
+		return Device{}, err
+	}
+	d := row.device()
+	if err := json.Unmarshal([]byte(row.Facts), &d.Facts); err != nil {
+		return Device{}, fmt.Errorf("read facts of device %s: %w", id, err)
+	}
+	s.overlay(&d)
+	return d, nil
+}
+
+// Approve lets a device that waits for approval, or is quarantined, do work. After a quarantine it
+// belongs to the machine that was seen last; its other copy is quarantined again.
+func (s *Service) Approve(ctx context.Context, id string) (Device, error) {
+	changed, err := s.store.approve(ctx, id)
+	if err != nil {
+		return Device{}, err
+	}
+	if changed {
+		s.log.Info("device approved", "device", id)
+		s.changed(ctx, id, protocol.DeviceActive)
+		s.live.Wake(id)
+	}
+	return s.Get(ctx, id)
+}
+
+// Revoke ends the device's right to talk to this server, for good, and cuts its connection.
+func (s *Service) Revoke(ctx context.Context, id string) (Device, error) {
+	changed, err := s.store.revoke(ctx, id)
+	if err != nil {
+		return Device{}, err
+	}
+	s.live.Disconnect(id) // also when nothing changed: a cut that was lost is repeated
+	if changed {
+		s.log.Info("device revoked", "device", id)
+		s.changed(ctx, id, protocol.DeviceRevoked)
+	}
+	return s.Get(ctx, id)
+}
+
+// Wakeup tells the device to check in now and reports whether it has a live connection.
+func (s *Service) Wakeup(ctx context.Context, id string) (connected bool, err error) {
+	row, err := s.store.credentials(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	if row.State == protocol.DeviceRevoked {
+		return false, fault.New(fault.Conflict, "device %s is revoked and does not listen", id)
+	}
+	s.live.Wake(id)
+	return s.live.Connected(id), nil
+}
+
+// UpdateFacts stores what a device says about itself, unless newer facts are stored already.
+func (s *Service) UpdateFacts(ctx context.Context, id string, facts protocol.Facts) error {
+	f := cleanFacts(facts, store.Now())
+	text, err := json.Marshal(f)
+	if err != nil {
+		return fmt.Errorf("encode facts: %w", err)
+	}
+	changed, err := s.store.updateFacts(ctx, id, f, string(text))
+	if err != nil {
+		return err
+	}
+	if changed {
+		s.live.Notify(hub.Event{Type: "device", ID: id, DeviceID: id})
+	}
+	return nil
+}
+
+// Target is what a deployment needs to know of a device.
+type Target struct {
+	ID       string
+	Hostname string
+	State    string
+}
+
+// Targets finds the named devices; an unknown id is NotFound. With all, it lists every device that may
+// be given work: those that are revoked or wait for approval are left out.
+func (s *Service) Targets(ctx context.Context, ids []string, all bool) ([]Target, error) {
+	if all {
+		return s.store.allTargets(ctx)
+	}
+	found, err := s.store.targets(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]bool{}
+	for _, t := range found {
+		known[t.ID] = true
+	}
+	for _, id := range ids {
+		if !known[id] {
+			return nil, fault.New(fault.NotFound, "there is no device %q", id)
+		}
+	}
+	return found, nil
+}

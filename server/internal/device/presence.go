@@ -1,0 +1,144 @@
+package device
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/server/internal/store"
+)
+
+// pastKept is how many earlier instances of a device's agent are remembered.
+const pastKept = 8
+
+// sighting is a last-seen time that is not in the database yet.
+type sighting struct {
+	at    time.Time
+	trust int
+	agent string
+	// changed says that more than the time differs from the row.
+	changed bool
+}
+
+// CheckIn takes note of a check-in and returns the device as it stands afterwards. The usual one
+// writes nothing: the time goes to memory. A restarted agent, new facts or an identity seen twice
+// are written at once.
+func (s *Service) CheckIn(ctx context.Context, d Device, req protocol.CheckInRequest) (Device, error) {
+	now := store.Now()
+	agent := clean(req.AgentVersion, 64)
+	s.mu.Lock()
+	s.seen[d.ID] = sighting{
+		at: now, trust: req.TrustVersion, agent: agent,
+		changed: req.TrustVersion != d.TrustVersion || agent != d.AgentVersion,
+	}
+	s.mu.Unlock()
+	if req.Facts != nil {
+		if err := s.UpdateFacts(ctx, d.ID, *req.Facts); err != nil {
+			return d, err
+		}
+	}
+	return s.identify(ctx, d, clean(req.InstanceID, 64), clean(req.MachineID, 128))
+}
+
+// identify compares who checks in with who did before. A new instance id is a restart; an instance
+// that was already replaced by another is a second living copy.
+func (s *Service) identify(ctx context.Context, d Device, instance, machine string) (Device, error) {
+	if d.State != protocol.DeviceActive && d.State != protocol.DevicePending {
+		return d, nil
+	}
+	switch {
+	case machine != "" && d.machineID != "" && machine != d.machineID:
+		return s.quarantine(ctx, d, machine, fmt.Sprintf("enrolled on machine %s, now used on machine %s", d.machineID, machine))
+	case instance != "" && slices.Contains(d.pastInstances, instance):
+		return s.quarantine(ctx, d, machine, "two running agents use this identity at the same time")
+	case instance != "" && instance != d.instanceID:
+		past := d.pastInstances
+		if d.instanceID != "" {
+			past = append([]string{d.instanceID}, past...)
+		}
+		past = past[:min(len(past), pastKept)]
+		if err := s.store.setInstance(ctx, d.ID, instance, past); err != nil {
+			return d, err
+		}
+		d.instanceID, d.pastInstances = instance, past
+	}
+	if machine != "" && d.machineID == "" {
+		if err := s.store.setMachine(ctx, d.ID, machine); err != nil {
+			return d, err
+		}
+		d.machineID = machine
+	}
+	return d, nil
+}
+
+func (s *Service) quarantine(ctx context.Context, d Device, machine, reason string) (Device, error) {
+	changed, err := s.store.quarantine(ctx, d.ID, machine, reason)
+	if err != nil {
+		return d, err
+	}
+	d.State, d.QuarantineReason = protocol.DeviceQuarantined, reason
+	if changed {
+		s.log.Warn("device quarantined", "device", d.ID, "reason", reason)
+		s.changed(ctx, d.ID, d.State)
+	}
+	return d, nil
+}
+
+// overlay puts what memory knows over what the database says.
+func (s *Service) overlay(d *Device) {
+	s.mu.Lock()
+	seen, ok := s.seen[d.ID]
+	s.mu.Unlock()
+	if !ok || (d.LastSeenAt != nil && d.LastSeenAt.After(seen.at)) {
+		return
+	}
+	d.LastSeenAt, d.TrustVersion = &seen.at, seen.trust
+	if seen.agent != "" {
+		d.AgentVersion = seen.agent
+	}
+}
+
+// Run writes last-seen times every few seconds until ctx ends, and once more then.
+func (s *Service) Run(ctx context.Context) {
+	ticker := time.NewTicker(s.flush)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			if err := s.Flush(ctx); err != nil {
+				s.log.Warn("write last-seen times", "err", err)
+			}
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+			defer cancel()
+			if err := s.Flush(last); err != nil {
+				s.log.Warn("write last-seen times", "err", err)
+			}
+			return
+		}
+	}
+}
+
+// Flush writes the last-seen times gathered in memory. What could not be written is kept.
+func (s *Service) Flush(ctx context.Context) error {
+	s.mu.Lock()
+	batch := s.seen
+	s.seen = make(map[string]sighting, len(batch))
+	s.mu.Unlock()
+	if len(batch) == 0 {
+		return nil
+	}
+	if err := s.store.writeSeen(ctx, batch); err != nil {
+		s.mu.Lock()
+		for id, old := range batch {
+			if _, newer := s.seen[id]; !newer {
+				s.seen[id] = old
+			}
+		}
+		s.mu.Unlock()
+		return err
+	}
+	return nil
+}

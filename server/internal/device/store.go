@@ -1,0 +1,262 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/server/internal/store"
+)
+
+// chunk bounds the ids in one statement.
+const chunk = 500
+
+type deviceStore struct{ db *store.DB }
+
+type deviceRow struct {
+	ID               string `gorm:"primaryKey"`
+	State            string
+	Hostname         string
+	OS               string `gorm:"column:os"`
+	OSName           string `gorm:"column:os_name"`
+	OSVersion        string `gorm:"column:os_version"`
+	Arch             string
+	AgentVersion     string
+	Nonce            string
+	SecretSHA256     string `gorm:"column:secret_sha256"`
+	NextSHA256       string `gorm:"column:next_sha256"`
+	MachineID        string
+	SeenMachineID    string
+	InstanceID       string
+	PastInstances    string
+	QuarantineReason string
+	TrustVersion     int
+	Facts            string
+	FactsChangedAt   time.Time
+	TokenID          string
+	EnrolledFrom     string
+	EnrolledAt       time.Time
+	LastSeenAt       *time.Time
+	UpdatedAt        time.Time
+}
+
+func (deviceRow) TableName() string { return "devices" }
+
+func newRow(id string, f protocol.Facts, text string, now time.Time) deviceRow {
+	return deviceRow{
+		ID: id, Hostname: f.Hostname, OS: f.OS, OSName: f.OSName, OSVersion: f.OSVersion, Arch: f.Arch,
+		AgentVersion: f.AgentVersion, MachineID: f.MachineID, Facts: text, FactsChangedAt: f.ChangedAt,
+		EnrolledAt: now, LastSeenAt: &now, UpdatedAt: now,
+	}
+}
+
+func (r deviceRow) device() Device {
+	return Device{
+		ID: r.ID, State: r.State, Hostname: r.Hostname, OS: r.OS, OSName: r.OSName, OSVersion: r.OSVersion,
+		Arch: r.Arch, AgentVersion: r.AgentVersion, TrustVersion: r.TrustVersion, QuarantineReason: r.QuarantineReason,
+		EnrolledAt: r.EnrolledAt, LastSeenAt: r.LastSeenAt,
+		machineID: r.MachineID, instanceID: r.InstanceID, pastInstances: strings.Fields(r.PastInstances),
+	}
+}
+
+func (s *deviceStore) first(ctx context.Context, id string, omit ...string) (deviceRow, error) {
+	var row deviceRow
+	err := s.db.With(ctx).Omit(omit...).Where("id = ?", id).Take(&row).Error
+	if errors.Is(err, gorm.ErrRecordNotFound) {
+		return row, fault.New(fault.NotFound, "there is no device %q", id)
+	}
+	if err != nil {
+		return row, fmt.Errorf("read device: %w", err)
+	}
+	return row, nil
+}
+
+func (s *deviceStore) get(ctx context.Context, id string) (deviceRow, error) { return s.first(ctx, id) }
+
+// credentials is the hot read of every contact: one row by key, without the large column.
+func (s *deviceStore) credentials(ctx context.Context, id string) (deviceRow, error) {
+	return s.first(ctx, id, "facts")
+}
+
+func (s *deviceStore) update(ctx context.Context, what string, cond *gorm.DB, values map[string]any) (bool, error) {
+	values["updated_at"] = store.Now()
+	res := s.db.With(ctx).Model(&deviceRow{}).Where(cond).Updates(values)
+	if res.Error != nil {
+		return false, fmt.Errorf("%s: %w", what, res.Error)
+	}
+	return res.RowsAffected > 0, nil
+}
+
+func (s *deviceStore) where(query string, args ...any) *gorm.DB {
+	return s.db.Session(&gorm.Session{NewDB: true}).Where(query, args...)
+}
+
+func (s *deviceStore) promote(ctx context.Context, id, next string) error {
+	_, err := s.update(ctx, "take next secret into use", s.where("id = ? AND next_sha256 = ?", id, next),
+		map[string]any{"secret_sha256": next, "next_sha256": ""})
+	return err
+}
+
+func (s *deviceStore) announce(ctx context.Context, id, next string) error {
+	_, err := s.update(ctx, "announce next secret", s.where("id = ? AND secret_sha256 <> ?", id, next),
+		map[string]any{"next_sha256": next})
+	return err
+}
+
+// approve reports whether the device was not active before.
+func (s *deviceStore) approve(ctx context.Context, id string) (bool, error) {
+	row, err := s.credentials(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	switch row.State {
+	case protocol.DeviceActive:
+		return false, nil
+	case protocol.DeviceRevoked:
+		return false, fault.New(fault.Conflict, "device %s is revoked for good; enroll it again", id)
+	}
+	machine := row.MachineID
+	if row.SeenMachineID != "" {
+		machine = row.SeenMachineID
+	}
+	return s.update(ctx, "approve device", s.where("id = ? AND state = ?", id, row.State), map[string]any{
+		"state": protocol.DeviceActive, "machine_id": machine, "seen_machine_id": "", "quarantine_reason": "",
+		"instance_id": "", "past_instances": "",
+	})
+}
+
+func (s *deviceStore) revoke(ctx context.Context, id string) (bool, error) {
+	if _, err := s.credentials(ctx, id); err != nil {
+		return false, err
+	}
+	return s.update(ctx, "revoke device", s.where("id = ? AND state <> ?", id, protocol.DeviceRevoked),
+		map[string]any{"state": protocol.DeviceRevoked, "next_sha256": ""})
+}
+
+func (s *deviceStore) quarantine(ctx context.Context, id, machine, reason string) (bool, error) {
+	return s.update(ctx, "quarantine device",
+		s.where("id = ? AND state IN ?", id, []string{protocol.DeviceActive, protocol.DevicePending}),
+		map[string]any{"state": protocol.DeviceQuarantined, "seen_machine_id": machine, "quarantine_reason": clean(reason, 500)})
+}
+
+func (s *deviceStore) setInstance(ctx context.Context, id, instance string, past []string) error {
+	_, err := s.update(ctx, "remember agent instance", s.where("id = ?", id),
+		map[string]any{"instance_id": instance, "past_instances": strings.Join(past, " ")})
+	return err
+}
+
+func (s *deviceStore) setMachine(ctx context.Context, id, machine string) error {
+	_, err := s.update(ctx, "remember machine id", s.where("id = ? AND machine_id = ''", id), map[string]any{"machine_id": machine})
+	return err
+}
+
+func (s *deviceStore) updateFacts(ctx context.Context, id string, f protocol.Facts, text string) (bool, error) {
+	return s.update(ctx, "write facts", s.where("id = ? AND facts_changed_at <= ?", id, f.ChangedAt), map[string]any{
+		"hostname": f.Hostname, "os": f.OS, "os_name": f.OSName, "os_version": f.OSVersion, "arch": f.Arch,
+		"facts": text, "facts_changed_at": f.ChangedAt,
+	})
+}
+
+// writeSeen writes a batch of sightings: one statement for all that only came by, one each for those
+// whose versions changed.
+func (s *deviceStore) writeSeen(ctx context.Context, batch map[string]sighting) error {
+	var plain []string
+	var newest time.Time
+	for id, seen := range batch {
+		if !seen.changed {
+			plain = append(plain, id)
+			if seen.at.After(newest) {
+				newest = seen.at
+			}
+		}
+	}
+	err := s.db.Tx(ctx, func(tx *gorm.DB) error {
+		for part := range chunks(plain) {
+			if err := tx.Model(&deviceRow{}).Where("id IN ?", part).UpdateColumn("last_seen_at", newest).Error; err != nil {
+				return err
+			}
+		}
+		for id, seen := range batch {
+			if !seen.changed {
+				continue
+			}
+			values := map[string]any{"last_seen_at": seen.at, "trust_version": seen.trust}
+			if seen.agent != "" {
+				values["agent_version"] = seen.agent
+			}
+			if err := tx.Model(&deviceRow{}).Where("id = ?", id).UpdateColumns(values).Error; err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("write last-seen times: %w", err)
+	}
+	return nil
+}
+
+// chunks cuts ids into parts that fit one statement.
+func chunks(ids []string) func(yield func([]string) bool) {
+	return func(yield func([]string) bool) {
+		for len(ids) > 0 {
+			n := min(chunk, len(ids))
+			if !yield(ids[:n]) {
+				return
+			}
+			ids = ids[n:]
+		}
+	}
+}
+
+func (s *deviceStore) targets(ctx context.Context, ids []string) ([]Target, error) {
+	var all []Target
+	for part := range chunks(ids) {
+		var found []Target
+		if err := s.db.With(ctx).Model(&deviceRow{}).Select("id, hostname, state").Where("id IN ?", part).Find(&found).Error; err != nil {
+			return nil, fmt.Errorf("read devices: %w", err)
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+func (s *deviceStore) allTargets(ctx context.Context) ([]Target, error) {
+	var all []Target
+	err := s.db.With(ctx).Model(&deviceRow{}).Select("id, hostname, state").
+		Where("state IN ?", []string{protocol.DeviceActive, protocol.DeviceQuarantined}).Order("id").Find(&all).Error
+	if err != nil {
+		return nil, fmt.Errorf("read devices: %w", err)
+	}
+	return all, nil
+}
+
+// filter narrows a list of devices. After holds the hostname and id of the last one seen.
+type filter struct {
+	query string
+	state string
+	after []string
+	limit int
+}
+
+func (s *deviceStore) list(ctx context.Context, f filter) ([]deviceRow, error) {
+	tx := s.db.With(ctx).Scopes(store.Contains(f.query, "hostname", "os_name", "agent_version", "id")).
+		Order("hostname, id").Limit(f.limit)
+	if f.state != "" {
+		tx = tx.Where("state = ?", f.state)
+	}
+	if f.after != nil {
+		tx = tx.Where("(hostname > ? OR (hostname = ? AND id > ?))", f.after[0], f.after[0], f.after[1])
+	}
+	var rows []deviceRow
+	if err := tx.Find(&rows).Error; err != nil {
+		return nil, fmt.Errorf("list devices: %w", err)
+	}
+	return rows, nil
+}
