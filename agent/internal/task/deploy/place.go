@@ -1,0 +1,200 @@
+package deploy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+
+	"github.com/muster/muster/packages/archive"
+	"github.com/muster/muster/packages/protocol"
+)
+
+// storeFiles places the unpacked contents under the store path. Every file appears whole or not at all;
+// after a crash all of them are placed again.
+func (d *deployment) storeFiles() error {
+	target := filepath.Clean(d.doc.StorePath)
+	if !filepath.IsAbs(target) {
+		return end(protocol.StateFailed, protocol.ReasonStorePath, "%q is not an absolute path on %s", d.doc.StorePath, runtime.GOOS)
+	}
+	if err := safeParents(target); err != nil {
+		return storeRefusal(err)
+	}
+	if err := d.started(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(target, 0o755); err != nil {
+		return fmt.Errorf("make %s: %w", target, err)
+	}
+	if err := safeParents(target); err != nil { // again: parents may be new
+		return storeRefusal(err)
+	}
+	p, err := newPlacer(d.path(treeDir), target)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	for _, e := range d.entries {
+		if err := p.place(e); err != nil {
+			return fmt.Errorf("place %s: %w", e.Name, err)
+		}
+	}
+	e := end(protocol.StateSucceeded, protocol.ReasonStored, "%d files, %d bytes placed under %s", p.files, p.bytes, target)
+	e.report.Files, e.report.Bytes = p.files, p.bytes
+	return e
+}
+
+func storeRefusal(err error) error {
+	var unsafe *unsafeParentError
+	if errors.As(err, &unsafe) {
+		return end(protocol.StateFailed, protocol.ReasonStorePath, "%v", err)
+	}
+	return fmt.Errorf("check the store path: %w", err)
+}
+
+// placer copies entries from the unpacked tree to the target, both as os.Root, so that no link leads out.
+type placer struct {
+	from, to     *os.Root
+	owner        bool // the recorded owner can be set
+	files, bytes int64
+}
+
+func newPlacer(tree, target string) (*placer, error) {
+	from, err := os.OpenRoot(tree)
+	if err != nil {
+		return nil, err
+	}
+	to, err := os.OpenRoot(target)
+	if err != nil {
+		from.Close()
+		return nil, err
+	}
+	return &placer{from: from, to: to, owner: os.Geteuid() == 0}, nil
+}
+
+func (p *placer) close() {
+	p.from.Close()
+	p.to.Close()
+}
+
+func (p *placer) place(e archive.Entry) error {
+	name := filepath.FromSlash(e.Name)
+	switch {
+	case e.Dir:
+		return p.dir(name, e)
+	case e.Link != "":
+		return p.link(name, e)
+	default:
+		return p.file(name, e)
+	}
+}
+
+func (p *placer) dir(name string, e archive.Entry) error {
+	info, err := p.to.Lstat(name)
+	switch {
+	case err == nil && !info.IsDir():
+		return fmt.Errorf("a directory cannot replace the file that is there: %w", fs.ErrExist)
+	case err == nil:
+		return nil // an existing directory keeps its owner and mode
+	}
+	if err := p.to.MkdirAll(name, 0o755); err != nil {
+		return err
+	}
+	if err := p.chown(name, e); err != nil {
+		return err
+	}
+	return p.to.Chmod(name, e.Mode.Perm()|0o700)
+}
+
+func (p *placer) parent(name string) error {
+	dir := filepath.Dir(name)
+	if dir == "." {
+		return nil
+	}
+	return p.to.MkdirAll(dir, 0o755)
+}
+
+// temporary is the name under which a file is written before it is renamed. It is derived from the final
+// name, so that a repetition replaces what a crash left.
+func temporary(name string) string {
+	return filepath.Join(filepath.Dir(name), ".muster-"+filepath.Base(name)+".tmp")
+}
+
+func (p *placer) file(name string, e archive.Entry) error {
+	if err := p.parent(name); err != nil {
+		return err
+	}
+	src, err := p.from.Open(name)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	tmp := temporary(name)
+	if err := p.to.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	dst, err := p.to.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(dst, src)
+	if err == nil {
+		err = p.chown(tmp, e)
+	}
+	if err == nil && runtime.GOOS != "windows" {
+		err = dst.Chmod(e.Mode.Perm())
+	}
+	if err == nil {
+		err = dst.Sync()
+	}
+	if cerr := dst.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = p.to.Rename(tmp, name)
+	}
+	if err != nil {
+		return errors.Join(err, p.to.Remove(tmp))
+	}
+	p.files++
+	p.bytes += n
+	return nil
+}
+
+// link places a symbolic link atomically. The archive's checks made sure that it stays inside.
+func (p *placer) link(name string, e archive.Entry) error {
+	if err := p.parent(name); err != nil {
+		return err
+	}
+	info, err := p.from.Lstat(name)
+	if err != nil {
+		return err
+	}
+	if info.Mode().IsRegular() { // a hard link inside the archive: a file of its own here
+		return p.file(name, e)
+	}
+	tmp := temporary(name)
+	if err := p.to.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := p.to.Symlink(filepath.FromSlash(path.Clean(e.Link)), tmp); err != nil {
+		return err
+	}
+	if err := p.to.Rename(tmp, name); err != nil {
+		return errors.Join(err, p.to.Remove(tmp))
+	}
+	p.files++
+	return nil
+}
+
+// chown sets the recorded owner, when there is one and we may.
+func (p *placer) chown(name string, e archive.Entry) error {
+	if !p.owner || (e.UID < 0 && e.GID < 0) {
+		return nil
+	}
+	return p.to.Lchown(name, e.UID, e.GID)
+}
