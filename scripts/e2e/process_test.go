@@ -54,12 +54,18 @@ type process struct {
 	err  error // after done
 }
 
-// start starts a program; its log is shown when the test fails.
+// start starts one of our programs; its log is shown when the test fails.
 func start(t *testing.T, name string, args ...string) *process {
 	t.Helper()
-	file, err := os.CreateTemp(t.TempDir(), filepath.Base(name)+"-*.log")
+	return startCommand(t, exec.Command(program(name), args...))
+}
+
+func startCommand(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	name := filepath.Base(cmd.Path)
+	file, err := os.CreateTemp(t.TempDir(), name+"-*.log")
 	require.NoError(t, err)
-	p := &process{name: name, cmd: exec.Command(program(name), args...), log: file.Name(), done: make(chan struct{})}
+	p := &process{name: name, cmd: cmd, log: file.Name(), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = file, file
 	require.NoError(t, p.cmd.Start())
 	file.Close()
@@ -68,9 +74,9 @@ func start(t *testing.T, name string, args ...string) *process {
 		close(p.done)
 	}()
 	t.Cleanup(func() {
-		p.kill()
+		p.end()
 		if t.Failed() {
-			t.Logf("%s %s wrote:\n%s", name, strings.Join(args, " "), tail(p.output(), 8<<10))
+			t.Logf("%s wrote:\n%s", strings.Join(cmd.Args, " "), tail(p.output(), 8<<10))
 		}
 	})
 	return p
@@ -102,6 +108,19 @@ func (p *process) stop(t *testing.T) {
 		require.NoError(t, p.err, "%s did not end cleanly", p.name)
 	case <-time.After(patience):
 		require.FailNow(t, p.name+" does not stop")
+	}
+}
+
+// end asks the program to end and does not wait for ever.
+func (p *process) end() {
+	if !p.running() {
+		return
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(20 * time.Second):
+		p.kill()
 	}
 }
 

@@ -15,27 +15,11 @@ import (
 // quickstart runs scripts/quickstart/run.sh, which `make run` calls, until it waits for Ctrl-C.
 func quickstart(t *testing.T, env []string) *process {
 	t.Helper()
-	log := filepath.Join(t.TempDir(), "log")
-	file, err := os.Create(log)
-	require.NoError(t, err)
 	bin, err := filepath.Abs(programs)
 	require.NoError(t, err)
-	p := &process{name: "run.sh", cmd: exec.Command("../quickstart/run.sh"), log: log, done: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = file, file
-	p.cmd.Env = append(append(os.Environ(), "MUSTER_BIN="+bin), env...)
-	require.NoError(t, p.cmd.Start())
-	file.Close()
-	go func() {
-		p.err = p.cmd.Wait()
-		close(p.done)
-	}()
-	t.Cleanup(func() {
-		if p.running() {
-			_ = p.cmd.Process.Signal(syscall.SIGTERM)
-			<-p.done
-		}
-	})
-	return p
+	cmd := exec.Command("../quickstart/run.sh")
+	cmd.Env = append(append(os.Environ(), "MUSTER_BIN="+bin), env...)
+	return startCommand(t, cmd)
 }
 
 func TestQuickStart(t *testing.T) {
