@@ -1,0 +1,90 @@
+package proc
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// cgroupPrefix starts the names of the cgroups that runners make.
+const cgroupPrefix = "muster-run-"
+
+// cgroup is a cgroup v2 of one command: the kernel keeps every process in it that comes from the command,
+// and kills them all at one word.
+type cgroup struct {
+	dir  string
+	file *os.File
+}
+
+// newCgroup makes a cgroup below the runner's own. It returns nil where cgroup v2 is not mounted or not
+// ours to write; walking /proc does the same then, only less strictly.
+func newCgroup() *cgroup {
+	parent := ownCgroup()
+	if parent == "" {
+		return nil
+	}
+	removeEmpty(parent)
+	dir := filepath.Join(parent, cgroupPrefix+strconv.Itoa(os.Getpid()))
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil
+	}
+	file, err := os.Open(dir)
+	if err != nil {
+		_ = os.Remove(dir)
+		return nil
+	}
+	return &cgroup{dir: dir, file: file}
+}
+
+// ownCgroup is the folder of this process's cgroup v2, or empty.
+func ownCgroup() string {
+	mount := ""
+	for _, line := range lines("/proc/self/mounts") {
+		if fields := strings.Fields(line); len(fields) >= 3 && fields[2] == "cgroup2" {
+			mount = fields[1]
+			break
+		}
+	}
+	if mount == "" {
+		return ""
+	}
+	for _, line := range lines("/proc/self/cgroup") {
+		if path, ok := strings.CutPrefix(line, "0::"); ok && !strings.Contains(path, "..") {
+			return filepath.Join(mount, path)
+		}
+	}
+	return ""
+}
+
+// removeEmpty removes what earlier runners left. The kernel refuses to remove one that holds processes.
+func removeEmpty(parent string) {
+	old, err := filepath.Glob(filepath.Join(parent, cgroupPrefix+"*"))
+	if err != nil {
+		return
+	}
+	for _, dir := range old {
+		_ = os.Remove(dir)
+	}
+}
+
+func lines(path string) []string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	return strings.Split(string(data), "\n")
+}
+
+func (c *cgroup) fd() int { return int(c.file.Fd()) }
+
+// kill kills every process in the cgroup. Kernels before 5.14 cannot; the walk over /proc remains.
+func (c *cgroup) kill() {
+	_ = os.WriteFile(filepath.Join(c.dir, "cgroup.kill"), []byte("1"), 0)
+}
+
+// close removes the cgroup unless processes of the command live on in it.
+func (c *cgroup) close() {
+	_ = c.file.Close()
+	_ = os.Remove(c.dir)
+}

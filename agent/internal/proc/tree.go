@@ -1,0 +1,34 @@
+package proc
+
+import "time"
+
+// treeOptions say what a tree of processes is for.
+type treeOptions struct {
+	// runner: the command of a package. Normal priority, whatever the priority of the task that began it,
+	// because an installer may start services that inherit it; and orphans of the command belong to this
+	// process, so that nothing escapes the time limit.
+	runner bool
+	// low: a task. The user of the computer comes first.
+	low bool
+}
+
+// killTick is how often a tree that is being ended is looked at.
+const killTick = 20 * time.Millisecond
+
+// end ends the whole tree: asks, waits for at most grace, kills, and waits until nothing is left or
+// nothing more can be done. Processes that are started meanwhile are ended too.
+func (t *tree) end(grace time.Duration) {
+	if t.terminate() {
+		t.awaitEmpty(grace, func() {})
+	}
+	t.awaitEmpty(KillGrace, t.kill)
+}
+
+// awaitEmpty calls act and waits, again and again, until the tree is empty or the time is up.
+func (t *tree) awaitEmpty(limit time.Duration, act func()) {
+	deadline := time.Now().Add(limit)
+	for time.Now().Before(deadline) && t.alive() {
+		act()
+		time.Sleep(killTick) // other processes' ends cannot be waited for, only looked at
+	}
+}

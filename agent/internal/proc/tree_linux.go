@@ -1,0 +1,220 @@
+package proc
+
+import (
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// tree is a started process and everything that comes from it: its descendants, also those in sessions
+// of their own, its process group, and for a runner all orphans as well. Runners that a task started are
+// not part of its tree: they outlive it on purpose.
+type tree struct {
+	pid     int
+	root    int // descendants of this process are the tree: pid, or the runner itself
+	seen    map[identity]bool
+	cgroup  *cgroup
+	reaping chan os.Signal
+}
+
+// prepareRunner makes this process a runner: orphans of the command become its children, files are made
+// with sane permissions, and no descriptor but the standard ones reaches the command.
+func prepareRunner() error {
+	syscall.Umask(0o022)
+	sealDescriptors()
+	return os.NewSyscallError("prctl", unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+}
+
+// sealDescriptors sets close-on-exec on every descriptor behind the standard ones. Go sets it on those it
+// opens; this is for those that were inherited: locks, and whatever started the agent left open.
+func sealDescriptors() {
+	if err := unix.CloseRange(firstFile, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err == nil {
+		return
+	}
+	entries, err := os.ReadDir("/proc/self/fd") // kernels before 5.11
+	if err != nil {
+		return
+	}
+	for _, entry := range entries {
+		if fd, ok := number(entry.Name()); ok && fd >= firstFile {
+			syscall.CloseOnExec(fd)
+		}
+	}
+}
+
+func selfPath() (string, error) {
+	// Not the path: after an update another version may stand there, with other ideas of our files.
+	return "/proc/self/exe", nil
+}
+
+// startTree starts cmd in a process group of its own.
+func startTree(cmd *exec.Cmd, opts treeOptions) (*tree, error) {
+	t := &tree{seen: make(map[identity]bool)}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if opts.runner {
+		t.cgroup = newCgroup()
+	}
+	if t.cgroup != nil {
+		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, t.cgroup.fd()
+	}
+	err := startWithPriority(cmd, opts)
+	if err != nil && t.cgroup != nil {
+		// The command did not start. It may be the cgroup's fault, so once more without it.
+		t.cgroup.close()
+		t.cgroup = nil
+		retry := &exec.Cmd{Path: cmd.Path, Args: cmd.Args, Dir: cmd.Dir, Env: cmd.Env, Stdout: cmd.Stdout,
+			Stderr: cmd.Stderr, SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
+		*cmd = *retry
+		err = startWithPriority(cmd, opts)
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.pid, t.root = cmd.Process.Pid, cmd.Process.Pid
+	if opts.runner {
+		t.root = os.Getpid()
+		t.reap()
+	}
+	return t, nil
+}
+
+// Priorities as the kernel numbers them.
+const (
+	lowNice       = 10
+	ioprioProcess = 1
+	ioprioIdle    = 3 << 13
+)
+
+// startWithPriority starts cmd from a thread that has the priority which the child is to have. A child
+// inherits both priorities from the thread that makes it; set from outside after the start they would
+// only reach those of its threads that exist by then. The thread is thrown away afterwards, because an
+// ordinary user cannot raise its priority again. What the system does not permit is left as it is.
+func startWithPriority(cmd *exec.Cmd, opts treeOptions) error {
+	if !opts.runner && !opts.low {
+		return cmd.Start()
+	}
+	result := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		nice, ioprio := 0, 0
+		if opts.low {
+			nice, ioprio = lowNice, ioprioIdle
+		}
+		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, nice)
+		_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, ioprioProcess, 0, uintptr(ioprio))
+		result <- cmd.Start()
+	}()
+	return <-result
+}
+
+// reap takes away the orphans that end while the command runs. The command's own process is left to
+// cmd.Wait.
+func (t *tree) reap() {
+	t.reaping = make(chan os.Signal, 1)
+	signal.Notify(t.reaping, syscall.SIGCHLD)
+	go func() {
+		for range t.reaping {
+			for _, p := range processes() {
+				if p.parent == t.root && p.zombie && p.pid != t.pid {
+					_, _ = syscall.Wait4(p.pid, nil, syscall.WNOHANG, nil)
+				}
+			}
+		}
+	}()
+}
+
+// members are the living processes of the tree.
+func (t *tree) members() []process {
+	all := processes()
+	part := make(map[int]bool, 8)
+	if t.root == t.pid {
+		part[t.root] = true
+	}
+	for grown := true; grown; {
+		grown = false
+		for _, p := range all {
+			if part[p.pid] || p.pid == os.Getpid() {
+				continue
+			}
+			if part[p.parent] || p.parent == t.root || p.group == t.pid || t.seen[p.identity] {
+				part[p.pid], grown = true, true
+			}
+		}
+	}
+	var members []process
+	for _, p := range all {
+		if part[p.pid] && !p.zombie {
+			members = append(members, p)
+		}
+	}
+	return t.spareRunners(members)
+}
+
+// spareRunners leaves out runners and what comes from them, and remembers the others, so that they are
+// still found after their parents have ended.
+func (t *tree) spareRunners(members []process) []process {
+	spared := make(map[int]bool)
+	for _, p := range members {
+		if !t.seen[p.identity] && isRunner(p.pid) {
+			spared[p.pid] = true
+		}
+	}
+	for grown := len(spared) > 0; grown; {
+		grown = false
+		for _, p := range members {
+			if !spared[p.pid] && spared[p.parent] {
+				spared[p.pid], grown = true, true
+			}
+		}
+	}
+	kept := members[:0]
+	for _, p := range members {
+		if !spared[p.pid] {
+			t.seen[p.identity] = true
+			kept = append(kept, p)
+		}
+	}
+	return kept
+}
+
+// terminate asks the tree to end, and reports whether asking makes sense on this system.
+func (t *tree) terminate() bool {
+	t.signal(syscall.SIGTERM)
+	return true
+}
+
+func (t *tree) kill() {
+	if t.cgroup != nil {
+		t.cgroup.kill()
+	}
+	t.signal(syscall.SIGKILL)
+}
+
+func (t *tree) signal(sig syscall.Signal) {
+	for _, p := range t.members() {
+		_ = syscall.Kill(p.pid, sig) // gone already, or not ours to end
+	}
+}
+
+func (t *tree) alive() bool { return len(t.members()) > 0 }
+
+// close lets go of the tree; what still lives, lives on.
+func (t *tree) close() {
+	if t.reaping != nil {
+		signal.Stop(t.reaping)
+		close(t.reaping)
+	}
+	if t.cgroup != nil {
+		t.cgroup.close()
+	}
+}
+
+// endChildren kills all that comes from this process, runners excepted.
+func endChildren() {
+	t := &tree{root: os.Getpid(), seen: make(map[identity]bool)}
+	t.awaitEmpty(killTick, t.kill)
+}
