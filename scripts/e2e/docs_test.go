@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,17 +19,19 @@ const maxNotRun = 6
 
 // block is a fenced block of a document, marked sh:
 //
-//	```sh                    is run, and must end with exit code 0
-//	```sh stays=TEXT         is started, must write TEXT, and must end cleanly when asked to
-//	```sh no-run=REASON      is not run; REASON has dashes for spaces
+//	```sh                    is run, line by line; each must end with exit code 0
+//	```sh stays=TEXT         is started, must write TEXT, and must end cleanly when asked to, later
+//	```sh stopped            is run after all that stays was asked to end
+//	```sh no-run=REASON      is not run
 //
-// The blocks of one document run in their order, in one folder.
+// TEXT and REASON have dashes for spaces. The blocks of one document run in their order, in one folder.
 type block struct {
-	file   string
-	line   int
-	text   string
-	stays  string
-	excuse string
+	file    string
+	line    int
+	text    string
+	stays   string
+	stopped bool
+	excuse  string
 }
 
 // TestDocuments runs every command line of README.md and docs/.
@@ -99,12 +103,14 @@ func extract(file, text string) ([]block, error) {
 			for _, word := range words[1:] {
 				key, value, _ := strings.Cut(word, "=")
 				switch {
+				case word == "stopped":
+					open.stopped = true
 				case key == "stays" && value != "":
 					open.stays = strings.ReplaceAll(value, "-", " ")
 				case key == "no-run" && value != "":
 					open.excuse = value
 				default:
-					return nil, fmt.Errorf("%s:%d: a block is marked %q; known are stays=TEXT and no-run=REASON", file, i+1, word)
+					return nil, fmt.Errorf("%s:%d: a block is marked %q; known are stays=TEXT, stopped and no-run=REASON", file, i+1, word)
 				}
 			}
 		case open != nil:
@@ -117,68 +123,120 @@ func extract(file, text string) ([]block, error) {
 	return blocks, nil
 }
 
+// reader works through one document as a reader would, with what every reader has otherwise: a server
+// of their own, and the ids and secrets that earlier commands printed.
+type reader struct {
+	dir     string
+	env     []string
+	port    string
+	values  *strings.Replacer
+	staying []*process
+	printed string
+}
+
 func runDocument(t *testing.T, blocks []block) {
 	t.Helper()
-	dir := t.TempDir()
 	bin, err := filepath.Abs(programs)
 	require.NoError(t, err)
-	repository, err := filepath.Abs("../..")
-	require.NoError(t, err)
-	values := placeholders(t, dir)
-	env := append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH")+":/usr/sbin:/sbin", "HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	dir, port, httpPort := t.TempDir(), freePort(t), freePort(t)
+	r := &reader{dir: dir, port: port, values: strings.NewReplacer(
+		"https://muster.example.com:8443", "https://127.0.0.1:"+port,
+		"localhost:8080", "localhost:"+httpPort,
+		":8443", "127.0.0.1:"+port,
+		"/var/lib/muster-", dir+"/muster-",
+		"/srv/backup", dir,
+	)}
+	r.env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH")+":/usr/sbin:/sbin", "HOME="+dir, "XDG_CONFIG_HOME="+filepath.Join(dir, ".config"))
 	for _, b := range blocks {
-		text := values.Replace(b.text)
-		cmd := exec.Command("bash", "-euo", "pipefail", "-c", text)
-		cmd.Dir, cmd.Env = dir, env
-		if strings.HasPrefix(text, "make ") {
-			cmd.Dir = repository
+		switch {
+		case b.stays != "":
+			r.stay(t, b)
+		case b.stopped:
+			r.stop(t)
+			r.run(t, b)
+		default:
+			r.run(t, b)
 		}
-		if b.stays != "" {
-			stayAndStop(t, b, text, cmd)
-			continue
-		}
+	}
+	r.stop(t)
+}
+
+func (r *reader) run(t *testing.T, b block) {
+	t.Helper()
+	for line := range strings.Lines(b.text) {
+		text := r.fill(t, line)
+		cmd := r.command(text)
 		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, "%s:%d:\n%s\n%s", b.file, b.line, text, out)
+		require.NoError(t, err, "%s:%d: %s\n%s", b.file, b.line, text, out)
+		r.printed += string(out)
 	}
 }
 
-// placeholders stand in documents for what every reader has otherwise. For a document they mean one
-// server with a device, an offered package and a deployment.
-func placeholders(t *testing.T, dir string) *strings.Replacer {
-	t.Helper()
-	port, httpPort := freePort(t), freePort(t)
-	return strings.NewReplacer(
-		"https://muster.example.com:8443", "https://127.0.0.1:"+port,
-		"http://localhost:8080", "http://localhost:"+httpPort,
-		"localhost:8080", "localhost:"+httpPort,
-		":8443", "127.0.0.1:"+port,
-		"/var/lib/muster-server", filepath.Join(dir, "server"),
-		"/var/lib/muster-agent", filepath.Join(dir, "agent"),
-		"/srv/backup", dir,
-	)
+func (r *reader) command(text string) *exec.Cmd {
+	cmd := exec.Command("bash", "-euo", "pipefail", "-c", text)
+	cmd.Dir, cmd.Env = r.dir, r.env
+	if strings.HasPrefix(text, "make ") {
+		cmd.Dir = "../.."
+	}
+	return cmd
 }
 
-// stayAndStop runs a program that stays, until it says that it is there.
-func stayAndStop(t *testing.T, b block, text string, cmd *exec.Cmd) {
+// stay starts a program that stays, and waits until it says that it is there.
+func (r *reader) stay(t *testing.T, b block) {
 	t.Helper()
-	cmd.Args[len(cmd.Args)-1] = "exec " + strings.TrimSpace(text)
-	p := startCommand(t, cmd)
+	p := startCommand(t, r.command("exec "+strings.TrimSpace(r.fill(t, b.text))))
+	r.staying = append(r.staying, p)
 	await(t, fmt.Sprintf("%q of %s:%d", b.stays, b.file, b.line), func() (bool, string) {
-		require.True(t, p.running() || strings.Contains(p.output(), b.stays), "%s:%d ended: %s", b.file, b.line, p.output())
+		require.True(t, p.running(), "%s:%d ended: %s", b.file, b.line, p.output())
 		return strings.Contains(p.output(), b.stays), p.output()
 	})
-	p.stop(t)
+}
+
+func (r *reader) stop(t *testing.T) {
+	t.Helper()
+	for _, p := range slices.Backward(r.staying) {
+		p.stop(t)
+	}
+	r.staying = nil
+}
+
+// fill replaces what a document writes for what only its reader knows.
+func (r *reader) fill(t *testing.T, text string) string {
+	t.Helper()
+	text = r.values.Replace(text)
+	if strings.Contains(text, "CA_FINGERPRINT") {
+		_, hash := caOf(t, "127.0.0.1:"+r.port)
+		text = strings.ReplaceAll(text, "CA_FINGERPRINT", hash)
+	}
+	if strings.Contains(text, "MUSTER1-ENROLLMENT") {
+		found := regexp.MustCompile(`MUSTER1-[A-Za-z0-9_-]+`).FindString(r.printed)
+		require.NotEmpty(t, found, "no command before printed an enrollment string: %s", r.printed)
+		text = strings.ReplaceAll(text, "MUSTER1-ENROLLMENT", found)
+	}
+	for _, kind := range []string{"package", "device", "deployment"} {
+		word := strings.ToUpper(kind) + "_ID"
+		if !strings.Contains(text, word) {
+			continue
+		}
+		out, err := r.command("muster --json " + kind + " list").Output()
+		require.NoError(t, err)
+		id := regexp.MustCompile(`"id": *"([0-9a-f-]{36})"`).FindSubmatch(out)
+		require.NotNil(t, id, "no %s yet: %s", kind, out)
+		text = strings.ReplaceAll(text, word, string(id[1]))
+	}
+	return text
 }
 
 func TestExtract(t *testing.T) {
 	t.Parallel()
 	const text = "a\n```sh\nmake help\n```\n```\nnot this\n```\n```sh stays=is-there\nrun\nit\n```\n```sh no-run=takes-long\nx\n```\n"
-	blocks, err := extract("x.md", text)
+	blocks, err := extract("x.md", text+"```sh stopped\ny\n```\n")
 	require.NoError(t, err)
 	require.Equal(t, []block{
 		{file: "x.md", line: 3, text: "make help\n"},
 		{file: "x.md", line: 9, text: "run\nit\n", stays: "is there"},
 		{file: "x.md", line: 13, text: "x\n", excuse: "takes-long"},
+		{file: "x.md", line: 16, text: "y\n", stopped: true},
 	}, blocks)
 
 	_, err = extract("x.md", "```sh norun\n```\n")

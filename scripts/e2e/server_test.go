@@ -73,22 +73,28 @@ func (s *server) launch(t *testing.T) {
 	})
 }
 
-// trustCA learns the server's CA as an agent does: the fingerprint comes by another way, here the
-// loopback listener, and must be among the certificates of the handshake.
-func (s *server) trustCA(t *testing.T) {
+// caOf shows the CA that a server presents in its handshake, which fails because nothing is trusted.
+func caOf(t *testing.T, address string) (*x509.CertPool, string) {
 	t.Helper()
-	_, err := tls.Dial("tcp", "127.0.0.1:"+s.port, &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "127.0.0.1"})
+	_, err := tls.Dial("tcp", address, &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "127.0.0.1"})
 	var unverified *tls.CertificateVerificationError
 	require.True(t, errors.As(err, &unverified), "handshake with an empty pool: %v", err)
-	s.ca = x509.NewCertPool()
+	pool := x509.NewCertPool()
 	for _, c := range unverified.UnverifiedCertificates {
 		if c.IsCA {
+			pool.AddCert(c)
 			sum := sha256.Sum256(c.Raw)
-			s.caHash = hex.EncodeToString(sum[:])
-			s.ca.AddCert(c)
+			return pool, hex.EncodeToString(sum[:])
 		}
 	}
-	require.NotEmpty(t, s.caHash, "the server does not send its CA certificate")
+	require.FailNow(t, "the server does not send its CA certificate")
+	return nil, ""
+}
+
+// trustCA makes the client of this server. That the CA is the right one is checked in login.
+func (s *server) trustCA(t *testing.T) {
+	t.Helper()
+	s.ca, s.caHash = caOf(t, "127.0.0.1:"+s.port)
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
 	s.client = &http.Client{Jar: jar, Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.ca, MinVersion: tls.VersionTLS13}}}
