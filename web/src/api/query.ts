@@ -1,0 +1,73 @@
+import { QueryCache, QueryClient, keepPreviousData, useQuery } from "@tanstack/react-query";
+import { useState } from "react";
+import type { Query } from "./client";
+import { isUnauthenticated, worthRetrying } from "./error";
+import type { Page } from "./types";
+
+/** Keys of the query cache. The first word is what live events invalidate. */
+export const keys = {
+  me: ["me"] as const,
+  server: ["server"] as const,
+  trust: ["trust"] as const,
+  list: (kind: string, ...rest: unknown[]) => [kind, "list", ...rest] as const,
+  one: (kind: string, id: string) => [kind, "one", id] as const,
+};
+
+export function newQueryClient(): QueryClient {
+  const client: QueryClient = new QueryClient({
+    queryCache: new QueryCache({
+      // An ended session shows the sign-in page, whichever request noticed it.
+      onError: (err) => {
+        if (isUnauthenticated(err)) client.setQueryData(keys.me, null);
+      },
+    }),
+    defaultOptions: {
+      queries: { retry: (count, err) => count < 2 && worthRetrying(err), staleTime: 10_000 },
+      mutations: { retry: false },
+    },
+  });
+  return client;
+}
+
+export interface Paged<T> {
+  items: T[];
+  isPending: boolean;
+  isFetching: boolean;
+  error: Error | null;
+  refetch: () => void;
+  number: number;
+  previous?: () => void;
+  next?: () => void;
+}
+
+/**
+ * usePaged reads one page of a list at a time. The server pages by key, so the way back is the stack
+ * of cursors; a change of the filters starts again at the first page.
+ */
+export function usePaged<T>(
+  kind: string,
+  fetchPage: (query: Query, signal?: AbortSignal) => Promise<Page<T>>,
+  filters: Query = {},
+  limit = 50,
+): Paged<T> {
+  const scope = JSON.stringify(filters);
+  const [trail, setTrail] = useState<{ scope: string; cursors: string[] }>({ scope, cursors: [] });
+  const cursors = trail.scope === scope ? trail.cursors : [];
+  const cursor = cursors[cursors.length - 1];
+  const query = useQuery({
+    queryKey: keys.list(kind, filters, limit, cursor ?? ""),
+    queryFn: ({ signal }) => fetchPage({ ...filters, limit, cursor }, signal),
+    placeholderData: keepPreviousData,
+  });
+  const next = query.data?.next;
+  return {
+    items: query.data?.items ?? [],
+    isPending: query.isPending,
+    isFetching: query.isFetching,
+    error: query.error,
+    refetch: () => void query.refetch(),
+    number: cursors.length + 1,
+    previous: cursors.length > 0 ? () => setTrail({ scope, cursors: cursors.slice(0, -1) }) : undefined,
+    next: next ? () => setTrail({ scope, cursors: [...cursors, next] }) : undefined,
+  };
+}

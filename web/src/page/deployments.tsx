@@ -1,0 +1,49 @@
+import { Button, Checkbox, Group, Select } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { useTranslation } from "react-i18next";
+import { Link } from "react-router";
+import { api } from "../api/client";
+import { keys, usePaged } from "../api/query";
+import { DeploymentTable } from "../component/deployment-table";
+import { useFilters } from "../component/filter";
+import { DeploymentIcon, SearchIcon } from "../component/icon";
+import { Empty, Page } from "../component/page";
+import { deploymentStates } from "../state";
+
+const FILTERS = ["state", "open", "package_id", "device_id", "assignment_id"] as const;
+
+export default function Deployments() {
+  const { t } = useTranslation();
+  const filters = useFilters(FILTERS);
+  const page = usePaged("deployments", api.deployments, filters.values);
+  const packages = useQuery({ queryKey: keys.list("packages", "choice"), queryFn: ({ signal }) => api.packages({ limit: 200 }, signal) });
+  const devices = useQuery({ queryKey: keys.list("devices", "choice"), queryFn: ({ signal }) => api.devices({ limit: 200 }, signal) });
+  return (
+    <Page title={t("deployments.title")} subtitle={t("deployments.subtitle")}>
+      <Group align="flex-end">
+        <Select label={t("common.state")} w={170} clearable clearButtonProps={{ "aria-label": t("common.clearFilters") }} placeholder={t("common.any")} data={deploymentStates.map((s) => ({ value: s, label: t(`state.${s}`) }))} value={filters.values.state || null} onChange={(v) => filters.set("state", v ?? "")} />
+        <Choice label={t("deployments.package")} value={filters.values.package_id} onChange={(v) => filters.set("package_id", v)} data={(packages.data?.items ?? []).map((p) => ({ value: p.id, label: `${p.name} ${p.version}` }))} />
+        <Choice label={t("deployments.device")} value={filters.values.device_id} onChange={(v) => filters.set("device_id", v)} data={(devices.data?.items ?? []).map((d) => ({ value: d.id, label: d.hostname || d.id }))} />
+        <Checkbox label={t("deployments.openOnly")} checked={filters.values.open === "true"} onChange={(e) => filters.set("open", e.currentTarget.checked ? "true" : "")} pb={8} />
+        {filters.active && <Button variant="subtle" onClick={filters.clear}>{t("common.clearFilters")}</Button>}
+      </Group>
+      <DeploymentTable
+        page={page}
+        empty={
+          filters.active ? (
+            <Empty icon={<SearchIcon size={32} />} title={t("common.noMatch")} hint={t("common.noMatchHint")} />
+          ) : (
+            <Empty icon={<DeploymentIcon size={32} />} title={t("deployments.emptyTitle")} hint={t("deployments.emptyHint")} action={<Button component={Link} to="/packages">{t("device.toPackages")}</Button>} />
+          )
+        }
+      />
+    </Page>
+  );
+}
+
+/** A choice from an address stays in force although it is not among the first that are listed. */
+function Choice({ label, value, data, onChange }: { label: string; value: string; data: { value: string; label: string }[]; onChange: (v: string) => void }) {
+  const { t } = useTranslation();
+  const listed = value && !data.some((d) => d.value === value) ? [{ value, label: value }, ...data] : data;
+  return <Select label={label} w={220} searchable clearable clearButtonProps={{ "aria-label": t("common.clearFilters") }} placeholder={t("common.any")} data={listed} value={value || null} onChange={(v) => onChange(v ?? "")} />;
+}

@@ -1,0 +1,80 @@
+import { Anchor, Button, Group, Select, TextInput } from "@mantine/core";
+import { useDisclosure } from "@mantine/hooks";
+import { useMemo } from "react";
+import { useTranslation } from "react-i18next";
+import { Link } from "react-router";
+import { api } from "../api/client";
+import { usePaged } from "../api/query";
+import type { Device } from "../api/types";
+import { Connected, DeviceBadge } from "../component/badge";
+import { useFilters, useSearchText } from "../component/filter";
+import { DeviceIcon, PlusIcon, SearchIcon } from "../component/icon";
+import { Empty, Page } from "../component/page";
+import { DataTable, type Column } from "../component/table";
+import { Time } from "../component/time";
+import { deviceStates } from "../state";
+import { AddDevice } from "./add-device";
+
+export default function Devices() {
+  const { t } = useTranslation();
+  const [adding, add] = useDisclosure();
+  const filters = useFilters(["q", "state", "connected"] as const);
+  const [text, setText] = useSearchText(filters.values.q, (v) => filters.set("q", v));
+  const page = usePaged("devices", api.devices, filters.values);
+  const columns = useMemo<Column<Device>[]>(
+    () => [
+      { id: "hostname", header: t("devices.hostname"), cell: (d) => <Anchor component={Link} to={`/devices/${d.id}`} fw={600}>{d.hostname || d.id}</Anchor> },
+      { id: "state", header: t("common.state"), cell: (d) => <DeviceBadge state={d.state} /> },
+      { id: "connected", header: t("devices.connection"), cell: (d) => <Connected connected={d.connected} /> },
+      { id: "system", header: t("devices.system"), cell: (d) => `${d.os_name || d.os} ${d.os_version}`.trim() },
+      { id: "agent", header: t("devices.agent"), cell: (d) => d.agent_version },
+      { id: "seen", header: t("devices.lastSeen"), cell: (d) => <Time at={d.last_seen_at} /> },
+      { id: "open", header: t("devices.open"), cell: (d) => (d.open_deployments > 0 ? <Anchor component={Link} to={`/deployments?device_id=${d.id}&open=true`}>{d.open_deployments}</Anchor> : 0) },
+    ],
+    [t],
+  );
+  const addButton = <Button leftSection={<PlusIcon size={16} />} onClick={add.open}>{t("devices.add")}</Button>;
+  return (
+    <Page title={t("devices.title")} subtitle={t("devices.subtitle")} actions={addButton}>
+      <Group align="flex-end">
+        <TextInput label={t("devices.searchLabel")} placeholder={t("devices.searchPlaceholder")} leftSection={<SearchIcon size={16} />} value={text} onChange={(e) => setText(e.currentTarget.value)} flex="1 1 220px" maw={360} type="search" />
+        <Select
+          label={t("common.state")}
+          w={180}
+          clearable
+          placeholder={t("common.any")}
+          clearButtonProps={{ "aria-label": t("common.clearFilters") }}
+          data={deviceStates.map((s) => ({ value: s, label: t(`devices.state_${s}`) }))}
+          value={filters.values.state || null}
+          onChange={(v) => filters.set("state", v ?? "")}
+        />
+        <Select
+          label={t("devices.connection")}
+          w={180}
+          clearable
+          placeholder={t("common.any")}
+          clearButtonProps={{ "aria-label": t("common.clearFilters") }}
+          data={[
+            { value: "true", label: t("devices.connected") },
+            { value: "false", label: t("devices.notConnected") },
+          ]}
+          value={filters.values.connected || null}
+          onChange={(v) => filters.set("connected", v ?? "")}
+        />
+      </Group>
+      <DataTable
+        label={t("devices.title")}
+        page={page}
+        columns={columns}
+        empty={
+          filters.active ? (
+            <Empty icon={<SearchIcon size={32} />} title={t("common.noMatch")} hint={t("common.noMatchHint")} action={<Button variant="default" onClick={filters.clear}>{t("common.clearFilters")}</Button>} />
+          ) : (
+            <Empty icon={<DeviceIcon size={32} />} title={t("devices.emptyTitle")} hint={t("devices.emptyHint")} action={addButton} />
+          )
+        }
+      />
+      <AddDevice opened={adding} onClose={add.close} />
+    </Page>
+  );
+}
