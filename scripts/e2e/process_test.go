@@ -31,10 +31,9 @@ func awaitFor(t *testing.T, limit time.Duration, what string, ok func() (bool, s
 	defer deadline.Stop()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	seen := ""
 	for {
-		var done bool
-		if done, seen = ok(); done {
+		done, seen := ok()
+		if done {
 			return
 		}
 		select {

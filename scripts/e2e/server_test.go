@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -78,7 +77,7 @@ func caOf(t *testing.T, address string) (*x509.CertPool, string) {
 	t.Helper()
 	_, err := tls.Dial("tcp", address, &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "127.0.0.1"})
 	var unverified *tls.CertificateVerificationError
-	require.True(t, errors.As(err, &unverified), "handshake with an empty pool: %v", err)
+	require.ErrorAs(t, err, &unverified, "handshake with an empty pool")
 	pool := x509.NewCertPool()
 	for _, c := range unverified.UnverifiedCertificates {
 		if c.IsCA {
