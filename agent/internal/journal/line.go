@@ -106,3 +106,6 @@ func nextLine(data []byte, at int) int {
 	}
 	return len(data)
 }
+
+// LineSize is the length of the line that holds a payload of n bytes.
+func LineSize(n int) int { return headerSize + n + 1 }
