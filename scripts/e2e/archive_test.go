@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -105,6 +106,9 @@ func keep(t *testing.T, path string, data []byte) file {
 	return file{filepath.Base(path), 0o644, data}
 }
 
+// making lets one test at a time fill the cache.
+var making sync.Mutex
+
 // debianRoot is a fresh minimal Debian in a folder, copied from one that debootstrap made once.
 func debianRoot(t *testing.T) string {
 	t.Helper()
@@ -123,20 +127,29 @@ func debianRoot(t *testing.T) string {
 		}
 	}
 	cached := filepath.Join(cacheDir(t), "debian-"+suite+"-minbase")
-	if _, err := os.Stat(cached); err != nil {
-		fresh, err := os.MkdirTemp(cacheDir(t), "part-*")
-		require.NoError(t, err)
-		cmd := exec.Command(find("debootstrap"), "--variant=minbase", suite, fresh)
-		cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			os.RemoveAll(fresh)
-			unable(t, "debootstrap %s: %v\n%s", suite, err, tail(string(out), 2000))
-		}
-		require.NoError(t, os.Chmod(fresh, 0o755))
-		require.NoError(t, os.Rename(fresh, cached))
-	}
+	bootstrap(t, suite, cached)
 	root := filepath.Join(t.TempDir(), "root")
 	out, err := exec.Command("cp", "-a", "--reflink=auto", cached, root).CombinedOutput()
 	require.NoError(t, err, string(out))
 	return root
+}
+
+// bootstrap makes a minimal Debian in a folder, unless it is there.
+func bootstrap(t *testing.T, suite, dir string) {
+	t.Helper()
+	making.Lock()
+	defer making.Unlock()
+	if _, err := os.Stat(dir); err == nil {
+		return
+	}
+	fresh, err := os.MkdirTemp(filepath.Dir(dir), "part-*")
+	require.NoError(t, err)
+	cmd := exec.Command(find("debootstrap"), "--variant=minbase", suite, fresh)
+	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		os.RemoveAll(fresh)
+		unable(t, "debootstrap %s: %v\n%s", suite, err, tail(string(out), 2000))
+	}
+	require.NoError(t, os.Chmod(fresh, 0o755))
+	require.NoError(t, os.Rename(fresh, dir))
 }

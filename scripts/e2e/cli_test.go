@@ -63,7 +63,7 @@ func TestCommandLine_badInput(t *testing.T) {
 		"relative store path":     {args: create("--action", "store", "--archive", archive, "--store-path", "here"), code: exitUsage, want: "here"},
 		"over-long name":          {args: []string{"package", "create", "--name", strings.Repeat("x", 200), "--version", "1", "--action", "execute", "--", "x"}, code: exitUsage, want: "120"},
 		"server not there":        {args: []string{"device", "list"}, env: unreachable, conf: "none", code: exitUnreachable, want: "127.0.0.1"},
-		"not logged in":           {args: []string{"device", "list"}, conf: filepath.Join(dir, "absent.json"), code: exitUnreachable, want: "login"},
+		"not logged in":           {args: []string{"device", "list"}, conf: filepath.Join(dir, "absent.json"), code: exitUsage, want: "login"},
 		"damaged configuration":   {args: []string{"device", "list"}, conf: broken, code: exitFailed, want: "broken.json"},
 		"wrong token":             {args: []string{"device", "list"}, env: []string{"MUSTER_TOKEN=mapi_" + strings.Repeat("0", 64)}, code: exitUnreachable},
 		"wrong password":          {args: []string{"login", s.url, "--username", "admin", "--password-file", write("wrong", "wrong\n"), "--ca-fingerprint", s.caHash}, conf: filepath.Join(dir, "new.json"), code: exitUnreachable},
