@@ -23,6 +23,8 @@ func TestMain(m *testing.M) {
 			os.Exit(ChildMain(testTask(os.Args[2])))
 		case "start-runner": // a task or resident that starts a runner and is then killed
 			os.Exit(startAndHang(os.Args[2]))
+		case "start-task": // a resident that starts a task and is then killed
+			os.Exit(startTaskAndHang(os.Args[2]))
 		}
 	}
 	os.Exit(m.Run())
@@ -114,4 +116,21 @@ func startAndHang(dir string) int {
 	fmt.Println("started")
 	time.Sleep(time.Minute) // to be killed
 	return 1
+}
+
+func startTaskAndHang(dir string) int {
+	in, err := json.Marshal(testInput{Dir: dir})
+	if err != nil {
+		return 1
+	}
+	task, err := StartTask(context.Background(), TaskOptions{Name: "wait", Input: in, Event: func(event json.RawMessage) error {
+		fmt.Println(string(event))
+		return nil
+	}})
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	_ = task.Wait()
+	return 0
 }

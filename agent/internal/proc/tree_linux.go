@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"slices"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -15,7 +17,8 @@ import (
 // not part of its tree: they outlive it on purpose.
 type tree struct {
 	pid     int
-	root    int // descendants of this process are the tree: pid, or the runner itself
+	start   uint64 // when pid was started: a number alone may be used again
+	root    int    // descendants of this process are the tree: pid, or the runner itself
 	seen    map[identity]bool
 	cgroup  *cgroup
 	reaping chan os.Signal
@@ -75,6 +78,10 @@ func startTree(cmd *exec.Cmd, opts treeOptions) (*tree, error) {
 		return nil, err
 	}
 	t.pid, t.root = cmd.Process.Pid, cmd.Process.Pid
+	if data, err := os.ReadFile("/proc/" + strconv.Itoa(t.pid) + "/stat"); err == nil {
+		p, _ := parseStat(data) // it is there until cmd.Wait
+		t.start = p.start
+	}
 	if opts.runner {
 		t.root = os.Getpid()
 		t.reap()
@@ -129,18 +136,29 @@ func (t *tree) reap() {
 
 // members are the living processes of the tree.
 func (t *tree) members() []process {
-	all := processes()
+	return t.spareRunners(t.choose(processes(), os.Getpid()))
+}
+
+// choose picks the tree out of all processes. A mistake here kills what is not ours, so it takes nothing
+// for granted: neither this process, nor init, nor anything by way of the number 0 (kernel threads are in
+// group 0, and a tree without a process of its own has pid 0) is ever part of a tree.
+func (t *tree) choose(all []process, self int) []process {
 	part := make(map[int]bool, 8)
-	if t.root == t.pid {
-		part[t.root] = true
+	pid, root := t.pid, t.root
+	if slices.ContainsFunc(all, func(p process) bool { return p.pid == pid && p.start != t.start }) {
+		pid = 0 // the number belongs to another process now
+		if root != self {
+			root = 0
+		}
+	}
+	belongs := func(p process) bool {
+		return part[p.parent] || p.parent == root && root > 1 || p.group == pid && pid > 1 ||
+			p.pid == pid || t.seen[p.identity]
 	}
 	for grown := true; grown; {
 		grown = false
 		for _, p := range all {
-			if part[p.pid] || p.pid == os.Getpid() {
-				continue
-			}
-			if part[p.parent] || p.parent == t.root || p.group == t.pid || t.seen[p.identity] {
+			if p.pid > 1 && p.pid != self && !part[p.pid] && belongs(p) {
 				part[p.pid], grown = true, true
 			}
 		}
@@ -151,7 +169,7 @@ func (t *tree) members() []process {
 			members = append(members, p)
 		}
 	}
-	return t.spareRunners(members)
+	return members
 }
 
 // spareRunners leaves out runners and what comes from them, and remembers the others, so that they are
@@ -196,7 +214,7 @@ func (t *tree) kill() {
 
 func (t *tree) signal(sig syscall.Signal) {
 	for _, p := range t.members() {
-		_ = syscall.Kill(p.pid, sig) // gone already, or not ours to end
+		_ = syscall.Kill(p.pid, sig) // an error means that it has gone already or is not ours to end
 	}
 }
 

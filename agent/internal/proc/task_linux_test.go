@@ -1,0 +1,375 @@
+package proc
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/muster/muster/packages/fault"
+)
+
+// logBook collects a task's log, one entry per Write.
+type logBook struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *logBook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, string(p))
+	return len(p), nil
+}
+
+func input(t *testing.T, in testInput) []byte {
+	t.Helper()
+	data, err := json.MarshalIndent(in, "", "  ") // of several lines
+	require.NoError(t, err)
+	return data
+}
+
+// startTask starts a test task; its events come out of the channel.
+func startTask(t *testing.T, ctx context.Context, opts TaskOptions) (*Task, chan json.RawMessage) {
+	t.Helper()
+	events := make(chan json.RawMessage, 100)
+	opts.Event = func(event json.RawMessage) error {
+		events <- event
+		return nil
+	}
+	task, err := StartTask(ctx, opts)
+	require.NoError(t, err)
+	return task, events
+}
+
+func decode[T any](t *testing.T, events chan json.RawMessage) T {
+	t.Helper()
+	var v T
+	select {
+	case event := <-events:
+		require.NoError(t, json.Unmarshal(event, &v))
+	case <-time.After(20 * time.Second):
+		require.Fail(t, "no event came")
+	}
+	return v
+}
+
+func TestTask_inputEventsAndLog(t *testing.T) {
+	t.Parallel()
+	log := &logBook{}
+	task, events := startTask(t, context.Background(), TaskOptions{
+		Name: "echo", Input: input(t, testInput{Text: "a\nb", Count: 50}), Log: log,
+	})
+	require.NoError(t, task.Wait())
+	require.Len(t, events, 50, "Wait returns after the last event")
+	for i := range 50 {
+		require.Equal(t, fmt.Sprintf("a\nb %d", i), decode[string](t, events))
+	}
+	require.Equal(t, "a line for the log\n", log.lines[0])
+	require.Equal(t, strings.Repeat("x", maxLogLine)+"\n", log.lines[1], "a line that is too long is broken")
+	require.Equal(t, "x\n", log.lines[2])
+}
+
+func TestTask_failures(t *testing.T) {
+	t.Parallel()
+	boom := errors.New("cannot take it")
+	cases := map[string]struct {
+		opts  TaskOptions
+		check func(t *testing.T, err error)
+	}{
+		"fails": {TaskOptions{Name: "fail", Input: []byte(`{}`)}, func(t *testing.T, err error) {
+			var exit *ExitError
+			require.ErrorAs(t, err, &exit)
+			require.Equal(t, 1, exit.Code)
+		}},
+		"unknown": {TaskOptions{Name: "nonsense", Input: []byte(`{}`)}, func(t *testing.T, err error) {
+			require.ErrorContains(t, err, "task nonsense ended with exit code 1")
+		}},
+		"event that is no JSON": {
+			TaskOptions{Name: "garbage", Input: []byte(`{"text":"not json\n"}`)},
+			func(t *testing.T, err error) { require.True(t, fault.Is(err, fault.Invalid), err) },
+		},
+		"event without an end": {
+			TaskOptions{Name: "garbage", Input: []byte(`{"text":"\"cut off"}`)},
+			func(t *testing.T, err error) { require.NoError(t, err) },
+		},
+		"event that is too long": {
+			TaskOptions{Name: "garbage", Input: fmt.Appendf(nil, `{"text":%q}`, strings.Repeat("x", 2*MaxEvent))},
+			func(t *testing.T, err error) { require.True(t, fault.Is(err, fault.TooLarge), err) },
+		},
+		"emitting what is too long": {
+			TaskOptions{Name: "long", Input: fmt.Appendf(nil, `{"count":%d}`, MaxEvent)},
+			func(t *testing.T, err error) { require.ErrorContains(t, err, "exit code 1") },
+		},
+		"event refused": {
+			TaskOptions{Name: "echo", Input: []byte(`{"count":1000}`), Event: func(json.RawMessage) error { return boom }},
+			func(t *testing.T, err error) { require.ErrorIs(t, err, boom) },
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			task, err := StartTask(context.Background(), tc.opts)
+			require.NoError(t, err)
+			tc.check(t, task.Wait())
+		})
+	}
+	_, err := StartTask(context.Background(), TaskOptions{Name: "echo", Input: []byte(`{"a":`)})
+	require.ErrorContains(t, err, "encode input")
+	_, err = StartTask(context.Background(), TaskOptions{Name: "echo", Input: make([]byte, MaxTaskInput+1)})
+	require.True(t, fault.Is(err, fault.TooLarge))
+}
+
+func TestTask_endsWithItsContext(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	task, events := startTask(t, ctx, TaskOptions{Name: "wait", Input: input(t, testInput{Dir: dir})})
+	require.Equal(t, task.PID(), decode[int](t, events))
+	cause := errors.New("the agent stops")
+	cancel(cause)
+	require.ErrorIs(t, task.Wait(), cause)
+	data, err := os.ReadFile(filepath.Join(dir, "ended"))
+	require.NoError(t, err, "the task could clean up")
+	require.Equal(t, errStarterGone.Error(), string(data))
+}
+
+func TestTask_limitEndsTheWholeTree(t *testing.T) {
+	t.Parallel()
+	task, events := startTask(t, context.Background(), TaskOptions{
+		Name: "stubborn", Input: input(t, testInput{}), Limit: 500 * time.Millisecond,
+	})
+	pids := decode[[]int](t, events)
+	err := task.Wait()
+	require.ErrorIs(t, err, ErrTimeLimit)
+	require.ErrorContains(t, err, "after 500ms")
+	for _, pid := range pids {
+		requireGone(t, pid)
+	}
+}
+
+func TestTask_runnerOutlivesTheEndOfItsTask(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(context.Background())
+	task, events := startTask(t, ctx, TaskOptions{Name: "runner", Input: input(t, testInput{
+		Dir: dir, Command: []string{"/bin/sh", "-c", "while [ ! -e " + dir + "/go ]; do sleep 0.05; done; echo done; nice; ps -o ni= -p $PPID"},
+	})})
+	runner := decode[int](t, events)
+	cancel()
+	require.ErrorIs(t, task.Wait(), context.Canceled)
+	requireGone(t, task.PID())
+	require.True(t, living(runner))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "go"), nil, 0o600))
+	status, err := Await(within(t, 20*time.Second), dir)
+	require.NoError(t, err)
+	lines := strings.Fields(status.Output)
+	require.Equal(t, "done", lines[0])
+	if os.Geteuid() == 0 { // an ordinary user cannot raise a priority again
+		require.Equal(t, "0", lines[1], "a command has normal priority")
+	}
+}
+
+// TestTask_endsWhenItsStarterIsKilled starts a task from a process that is then killed: this test binary
+// plays the resident by way of the shell, which holds the other end of the task's standard input.
+func TestTask_endsWhenItsStarterIsKilled(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	resident := exec.Command("/proc/self/exe", "start-task", dir)
+	out, err := resident.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, resident.Start())
+	var pid int
+	_, err = fmt.Fscan(out, &pid)
+	require.NoError(t, err)
+	require.True(t, living(pid))
+	require.NoError(t, resident.Process.Kill())
+	_ = resident.Wait()
+	requireGone(t, pid)
+	data, err := os.ReadFile(filepath.Join(dir, "ended"))
+	require.NoError(t, err)
+	require.Contains(t, string(data), "has gone")
+}
+
+func TestTask_runsAtLowPriorityWithACleanEnvironment(t *testing.T) {
+	t.Setenv("MUSTER_SECRET", "hunter2")
+	task, events := startTask(t, context.Background(), TaskOptions{Name: "priority", Input: []byte(`{}`), Env: []string{"GIVEN=1"}})
+	require.NoError(t, task.Wait())
+	got := decode[[]string](t, events)
+	stat := strings.Fields(got[0][strings.LastIndexByte(got[0], ')')+1:])
+	require.Equal(t, "10", stat[16])
+	require.Equal(t, fmt.Sprint(ioprioIdle), got[1])
+	require.NotContains(t, got[2], "hunter2")
+	require.Contains(t, got[2], "GIVEN=1")
+}
+
+func TestChildMain_refusesWithoutAStarter(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("/proc/self/exe", ArgTask, "echo").CombinedOutput()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	require.Equal(t, exitUsage, exit.ExitCode(), "%s", out)
+}
+
+func TestOutput(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	out, exit, err := Output(ctx, []string{"/bin/sh", "-c", "echo out; echo err >&2; exit 3"}, "", nil, 0)
+	require.NoError(t, err)
+	require.Equal(t, 3, exit)
+	require.Equal(t, "out\n", string(out))
+	dir := t.TempDir()
+	out, _, err = Output(ctx, []string{"sh", "-c", "pwd; echo $A; cat"}, dir, []string{"A=1"}, 0)
+	require.NoError(t, err)
+	require.Equal(t, dir+"\n1\n", string(out))
+
+	_, exit, err = Output(ctx, []string{"no-such-name"}, "", nil, 0)
+	require.ErrorContains(t, err, "not found")
+	require.Equal(t, -1, exit)
+	_, _, err = Output(ctx, nil, "", nil, 0)
+	require.ErrorContains(t, err, "empty")
+	_, _, err = Output(ctx, []string{"/bin/sh", "-c", "kill -9 $$"}, "", nil, 0)
+	require.ErrorContains(t, err, "killed")
+	_, _, err = Output(ctx, []string{"yes"}, "", nil, 0)
+	require.True(t, fault.Is(err, fault.TooLarge), err)
+}
+
+func TestOutput_limitEndsTheWholeTree(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	script := "setsid sleep 300 & echo $! > child; echo so far; wait"
+	out, exit, err := Output(context.Background(), []string{"/bin/sh", "-c", script}, dir, nil, 300*time.Millisecond)
+	require.ErrorIs(t, err, ErrTimeLimit)
+	require.Equal(t, -1, exit)
+	require.Equal(t, "so far\n", string(out))
+	requireGone(t, pidFrom(t, filepath.Join(dir, "child")))
+
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, _, err = Output(ctx, []string{"sleep", "300"}, "", nil, 0)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestLock(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "lock")
+	lock, holder, err := TryLock(path, "change")
+	require.NoError(t, err)
+	require.Empty(t, holder)
+	_, holder, err = TryLock(path, "another")
+	require.ErrorIs(t, err, ErrHeld)
+	require.Contains(t, holder, fmt.Sprintf("process %d, change, since ", os.Getpid()))
+	require.ErrorContains(t, err, holder)
+	require.NoError(t, lock.Unlock())
+	lock, _, err = TryLock(path, "another")
+	require.NoError(t, err)
+	require.NoError(t, lock.Unlock())
+	_, _, err = TryLock(filepath.Join(t.TempDir(), "missing", "lock"), "x")
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestLock_holderThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "lock")
+	lock, _, err := TryLock(path, "x")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, []byte("garbage"), 0o600))
+	_, holder, err := TryLock(path, "y")
+	require.ErrorIs(t, err, ErrHeld)
+	require.Equal(t, "another process", holder)
+	require.NoError(t, lock.Unlock())
+}
+
+func TestTailText(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		data  string
+		limit int
+		want  string
+	}{
+		"fits":                    {"häß", 10, "häß"},
+		"cut between runes":       {"abcä", 3, "cä"},
+		"cut inside a rune":       {"aäb", 2, "b"},
+		"cut inside a long rune":  {"a😀b", 4, "b"},
+		"invalid stretch":         {"a\xff\xfe\xfdb", 10, "a\uFFFDb"},
+		"half a rune at the end":  {"a\xc3", 10, "a\uFFFD"},
+		"grows when replaced":     {"\xffa\xffa\xffa", 6, "a\uFFFDa"},
+		"only continuation bytes": {strings.Repeat("\x80", 10), 5, "\uFFFD"},
+		"empty":                   {"", 5, ""},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, tc.want, tailText([]byte(tc.data), tc.limit))
+		})
+	}
+}
+
+func FuzzTailText(f *testing.F) {
+	f.Add([]byte("a😀b\xff"), 4)
+	f.Fuzz(func(t *testing.T, data []byte, limit int) {
+		if limit < 0 || limit > 1<<16 {
+			return
+		}
+		text := tailText(data, limit)
+		require.LessOrEqual(t, len(text), limit)
+		require.Equal(t, strings.ToValidUTF8(text, ""), text)
+	})
+}
+
+func FuzzParseStat(f *testing.F) {
+	data, err := os.ReadFile("/proc/self/stat")
+	require.NoError(f, err)
+	f.Add(data)
+	f.Add([]byte("1 (a) b) c) S 2 3 4"))
+	f.Fuzz(func(t *testing.T, data []byte) { parseStat(data) })
+}
+
+func TestParseStat_oddNames(t *testing.T) {
+	t.Parallel()
+	rest := " S 7 8 8 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 12345 0 0"
+	for _, name := range []string{"a", "a b", ") S 1 1", "(", "))"} {
+		p, ok := parseStat([]byte("42 (" + name + ")" + rest))
+		require.True(t, ok, name)
+		require.Equal(t, process{identity: identity{42, 12345}, parent: 7, group: 8}, p)
+	}
+}
+
+func TestRecorder_goesOnWithoutTheDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r, err := newRecorder(dir)
+	require.NoError(t, err)
+	_, _ = r.Write([]byte("first "))
+	require.NoError(t, r.file.Close()) // from here on every write fails
+	_, err = r.Write(bytes.Repeat([]byte("x"), 200_000))
+	require.NoError(t, err)
+	_, err = r.Write([]byte(" last"))
+	require.NoError(t, err)
+	total, _ := r.Close()
+	require.EqualValues(t, 200_011, total)
+	tail, _, err := readOutput(dir)
+	require.NoError(t, err)
+	require.True(t, strings.HasSuffix(tail, "xx last"))
+	require.Len(t, tail, 64<<10)
+}
+
+func TestEndChildren_sparesOthers(t *testing.T) {
+	t.Parallel()
+	other := exec.Command("sleep", "300")
+	require.NoError(t, other.Start())
+	defer func() { _ = other.Process.Signal(syscall.SIGKILL); _ = other.Wait() }()
+	_, _, err := Output(context.Background(), []string{"sleep", "300"}, "", nil, 100*time.Millisecond)
+	require.ErrorIs(t, err, ErrTimeLimit)
+	require.True(t, living(other.Process.Pid), "only the command's own tree is ended")
+}
