@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/muster/muster/agent/internal/config"
+	"github.com/muster/muster/agent/internal/facts"
+	"github.com/muster/muster/agent/internal/identity"
+	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/protocol"
+)
+
+// maxEnrollmentFile bounds the file with an enrollment string, in bytes.
+const maxEnrollmentFile = 16 << 10
+
+// enroll makes this computer a device of a server.
+func enroll(ctx context.Context, args []string, stdout io.Writer) error {
+	set, data := flags("enroll")
+	file := set.String("enrollment-file", "", "file with the enrollment string")
+	name := set.String("name", "", "name of the server in this agent")
+	rest, err := parse(set, args, 1)
+	if err != nil {
+		return err
+	}
+	if (len(rest) == 1) == (*file != "") {
+		return fmt.Errorf("%w: enroll takes the enrollment string or --enrollment-file FILE", errUsage)
+	}
+	text := ""
+	if *file != "" {
+		if text, err = readEnrollment(*file); err != nil {
+			return err
+		}
+	} else {
+		text = rest[0]
+	}
+	e, err := protocol.ParseEnrollment(text)
+	if err != nil {
+		return err
+	}
+	if *name == "" {
+		*name = identity.NameFor(e)
+	}
+	if !config.ValidName(*name) {
+		return fmt.Errorf("%w: %q cannot name a server: small letters, digits, dot, dash and underscore", errUsage, *name)
+	}
+	dir, err := dataDir(*data)
+	if err != nil {
+		return err
+	}
+	conf, err := config.Load(dir)
+	if err != nil {
+		return err
+	}
+	id, state, err := identity.Enroll(ctx, identity.Open(dir, *name), e, facts.Read(conf.Allowed(*name)))
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(stdout, "enrolled at %s as device %s (%s)\n", *name, id.DeviceID, state); err != nil {
+		return err
+	}
+	if state == protocol.DevicePending {
+		_, err = fmt.Fprintln(stdout, "an administrator of the server must approve this device before it gets tasks")
+	}
+	return err
+}
+
+func readEnrollment(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("read the enrollment string: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxEnrollmentFile+1))
+	if err != nil {
+		return "", fmt.Errorf("read the enrollment string: %w", err)
+	}
+	if len(b) > maxEnrollmentFile {
+		return "", fault.New(fault.TooLarge, "%s is too large to be an enrollment string", path)
+	}
+	return string(b), nil
+}

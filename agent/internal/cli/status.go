@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/muster/muster/agent/internal/resident"
+)
+
+// status tells how the agent of a data directory stands.
+func status(args []string, stdout io.Writer) error {
+	set, data := flags("status")
+	asJSON := set.Bool("json", false, "machine-readable")
+	if _, err := parse(set, args, 0); err != nil {
+		return err
+	}
+	s, err := resident.ReadStatus(*data)
+	if err != nil {
+		return err
+	}
+	running, err := resident.Running(*data)
+	if err != nil {
+		return err
+	}
+	s.Stopped = !running
+	if *asJSON {
+		enc := json.NewEncoder(stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(s)
+	}
+	return printStatus(stdout, s)
+}
+
+func printStatus(w io.Writer, s resident.Status) error {
+	head := fmt.Sprintf("muster-agent %s runs (pid %d, since %s)", s.Version, s.PID, clock(s.Since))
+	if s.Stopped {
+		head = fmt.Sprintf("muster-agent does not run; what it said last, at %s:", clock(s.Written))
+	}
+	lines := []string{head}
+	if s.Attempt != "" && !s.Stopped {
+		lines = append(lines, "working on attempt "+s.Attempt)
+	}
+	if s.Queued > 0 {
+		lines = append(lines, fmt.Sprintf("%d tasks in the queue", s.Queued))
+	}
+	for _, u := range s.Sessions {
+		connection := "not connected (check-ins by HTTPS)"
+		if u.Connected && !s.Stopped {
+			connection = "connected"
+		}
+		lines = append(lines,
+			fmt.Sprintf("%s  %s", u.Server, u.URL),
+			fmt.Sprintf("  device %s  %s  %s", u.DeviceID, u.DeviceState, connection),
+			fmt.Sprintf("  last check-in %s, next %s, %d reports to deliver", clock(u.LastCheckIn), clock(u.NextCheckIn), u.Undelivered))
+		if u.Problem != "" {
+			lines = append(lines, "  problem: "+u.Problem)
+		}
+	}
+	for _, line := range lines {
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return t.Local().Format("2006-01-02 15:04:05")
+}

@@ -1,0 +1,214 @@
+// Package resident is the small process that stays: it holds the single-instance lock of a data
+// directory, one session per server, and runs the tasks they are offered, one after another, each in a
+// process of its own.
+//
+// It keeps no state of its own that a crash could lose: what was begun stands in the attempts' journals,
+// what was said in the spools, who we are in the identities. After a restart it goes on with what the
+// journals hold unfinished. The cli makes one Resident and calls Run or Once, once.
+package resident
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/muster/muster/agent/internal/config"
+	"github.com/muster/muster/agent/internal/facts"
+	"github.com/muster/muster/agent/internal/identity"
+	"github.com/muster/muster/agent/internal/proc"
+	"github.com/muster/muster/agent/internal/session"
+	"github.com/muster/muster/agent/internal/spool"
+	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/protocol"
+)
+
+// Names in the data directory.
+const (
+	lockFile = "resident.lock"
+	spoolDir = "spool" // of a server's folder
+)
+
+// Times.
+const (
+	keepTombstones = 7 * 24 * time.Hour
+	housekeeping   = 6 * time.Hour
+	deliverLimit   = 30 * time.Second // for delivering and checking in between two tasks
+	releaseAfter   = 10 * time.Second // of quiet, before memory is given back to the system
+)
+
+// Options make a Resident.
+type Options struct {
+	DataDir string
+	Config  config.Config
+	Log     *slog.Logger
+	LogTo   logWriter // gets the lines that tasks log; may be nil
+}
+
+type logWriter interface{ Write([]byte) (int, error) }
+
+// Resident is the agent while it runs.
+type Resident struct {
+	o        Options
+	log      *slog.Logger
+	instance string
+	since    time.Time
+	lock     *proc.Lock
+	units    []*unit
+	work     chan struct{} // something changed that may give the worker work
+	changed  chan struct{} // the status changed
+	burst    *time.Timer
+
+	mu      sync.Mutex
+	running string // attempt whose task process runs
+}
+
+// New takes the single-instance lock and opens everything. A second agent on the same data directory is a
+// fault of code conflict that says who holds it. Close must be called in the end.
+func New(o Options) (*Resident, error) {
+	lock, holder, err := proc.TryLock(filepath.Join(o.DataDir, lockFile), "muster-agent")
+	if errors.Is(err, proc.ErrHeld) {
+		return nil, fault.New(fault.Conflict, "another muster-agent uses %s already: %s", o.DataDir, holder)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("take the lock of %s: %w", o.DataDir, err)
+	}
+	r := &Resident{
+		o: o, log: o.Log, lock: lock, since: time.Now().UTC(),
+		work: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+	}
+	if err := r.open(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+func (r *Resident) open() error {
+	id, err := uuid.NewRandom()
+	if err != nil {
+		return fmt.Errorf("make an instance id: %w", err)
+	}
+	r.instance = id.String()
+	names, err := identity.List(r.o.DataDir)
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		return fault.New(fault.NotFound, "this device is not enrolled at any server: run muster-agent enroll first (data directory %s)", r.o.DataDir)
+	}
+	r.burst = time.AfterFunc(releaseAfter, debug.FreeOSMemory)
+	for _, name := range names {
+		u, err := r.newUnit(name)
+		if err != nil {
+			return fmt.Errorf("server %q: %w", name, err)
+		}
+		r.units = append(r.units, u)
+	}
+	return nil
+}
+
+func (r *Resident) newUnit(name string) (*unit, error) {
+	sched, err := r.o.Config.ScheduleOf(name)
+	if err != nil {
+		return nil, err
+	}
+	u := &unit{
+		name: name, store: identity.Open(r.o.DataDir, name), allowed: r.o.Config.Allowed(name),
+		later: map[string]time.Time{}, log: r.log.With("server", name),
+	}
+	if u.spool, err = spool.Open(filepath.Join(u.store.Dir(), spoolDir), spool.Limits{}); err != nil {
+		return nil, err
+	}
+	u.session, err = session.New(session.Options{
+		Store: u.store, Schedule: sched, Jitter: time.Duration(r.o.Config.Jitter), Spool: u.spool,
+		Instance: r.instance, Log: r.log,
+		Host: session.Host{
+			Facts:    func() protocol.Facts { return facts.Read(u.allowed) },
+			Attempts: u.unfinished,
+			Offer:    func(tasks []protocol.Task) { u.offer(tasks); r.nudge() },
+			Offline:  func() { u.goOn(); r.nudge() },
+			Changed:  r.statusChanged,
+			Settled:  r.settled,
+		},
+	})
+	if err != nil {
+		return nil, errors.Join(err, u.spool.Close())
+	}
+	return u, nil
+}
+
+// Close gives everything back.
+func (r *Resident) Close() error {
+	var errs []error
+	if r.burst != nil {
+		r.burst.Stop()
+	}
+	for _, u := range r.units {
+		errs = append(errs, u.spool.Close())
+	}
+	return errors.Join(append(errs, r.lock.Unlock())...)
+}
+
+// Tune makes the runtime of this process small: it waits nearly all of the time.
+func Tune() {
+	debug.SetGCPercent(25)
+	runtime.GOMAXPROCS(1)
+}
+
+// Run stays until ctx ends. Task processes end with it; the command of a deployment does not, and is
+// attached to again at the next start.
+func (r *Resident) Run(ctx context.Context) error {
+	r.log.Info("agent starts", "data", r.o.DataDir, "servers", len(r.units))
+	var wg sync.WaitGroup
+	for _, u := range r.units {
+		u.goOnStarted()
+		wg.Go(func() { u.session.Run(ctx) })
+	}
+	wg.Go(func() { r.writeStatusAll(ctx) })
+	wg.Go(func() { r.keepHouse(ctx) })
+	r.runTasks(ctx)
+	wg.Wait()
+	r.log.Info("agent stops")
+	return r.writeStatus(true)
+}
+
+// Once checks in at every server, runs what is offered until nothing more may run now, and delivers.
+func (r *Resident) Once(ctx context.Context) error {
+	var errs []error
+	for _, u := range r.units {
+		u.goOnStarted()
+		if err := u.session.CheckIn(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("server %q: %w", u.name, err))
+		}
+	}
+	for ctx.Err() == nil {
+		u, item, _ := r.pick(time.Now())
+		if u == nil {
+			break
+		}
+		r.runTask(ctx, u, item)
+	}
+	for _, u := range r.units {
+		if err := u.session.Flush(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("server %q: %w", u.name, err))
+		}
+	}
+	return errors.Join(append(errs, ctx.Err(), r.writeStatus(true))...)
+}
+
+func (r *Resident) nudge() {
+	select {
+	case r.work <- struct{}{}:
+	default:
+	}
+}
+
+// settled gives memory back after a burst, when it has been quiet for a while.
+func (r *Resident) settled() { r.burst.Reset(releaseAfter) }

@@ -1,0 +1,246 @@
+package resident
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/muster/muster/agent/internal/attempt"
+	"github.com/muster/muster/agent/internal/identity"
+	"github.com/muster/muster/agent/internal/session"
+	"github.com/muster/muster/agent/internal/spool"
+	"github.com/muster/muster/packages/logging"
+	"github.com/muster/muster/packages/protocol"
+)
+
+// unit is one server: its session, its spool and the tasks it has offered.
+type unit struct {
+	name    string
+	store   *identity.Store
+	session *session.Session
+	spool   *spool.Spool
+	allowed []string
+	log     *slog.Logger
+
+	mu    sync.Mutex
+	queue []item
+	later map[string]time.Time // attempt → not before, for those that wait
+}
+
+// item is a task in the queue.
+type item struct {
+	task    protocol.Task
+	started bool // its command was begun by an earlier process: no gate applies, it is only followed
+}
+
+// attemptID is the attempt of a deploy task, or empty.
+func (i item) attemptID() string {
+	if i.task.Deploy == nil {
+		return ""
+	}
+	return i.task.Deploy.AttemptID
+}
+
+// same reports whether both are the same piece of work, whatever the server calls the task.
+func (i item) same(other item) bool {
+	if id := i.attemptID(); id != "" {
+		return id == other.attemptID()
+	}
+	return other.attemptID() == "" && i.task.ID == other.task.ID
+}
+
+func (i item) priority() int {
+	if i.task.Deploy == nil {
+		return 0
+	}
+	return i.task.Deploy.Priority
+}
+
+// offer replaces the queue by what the server offers now. What is no longer offered was cancelled, held
+// or retired and does not run; only commands that were begun already are followed to their end.
+func (u *unit) offer(tasks []protocol.Task) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	kept := slices.DeleteFunc(u.queue, func(i item) bool { return !i.started })
+	later := map[string]time.Time{}
+	for _, t := range tasks {
+		i := item{task: t}
+		if slices.ContainsFunc(kept, i.same) {
+			continue
+		}
+		if at, ok := u.later[i.attemptID()]; ok {
+			later[i.attemptID()] = at
+		}
+		kept = append(kept, i)
+	}
+	u.queue, u.later = kept, later
+}
+
+// goOnStarted queues the attempts whose command was begun before this start. They go first: the change
+// they make to the computer may still be under way.
+func (u *unit) goOnStarted() { u.enqueue(true) }
+
+// goOn queues what else the disk holds unfinished, when no server says what is wanted now: a finished
+// download is no less good because the server is away.
+func (u *unit) goOn() { u.enqueue(false) }
+
+func (u *unit) enqueue(started bool) {
+	list, err := attempt.List(u.store.Dir())
+	if err != nil {
+		u.log.Error("look for unfinished attempts", logging.Err, err)
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	var found []item
+	for _, a := range list {
+		i, ok := u.resumable(a)
+		if !ok || i.started != started || slices.ContainsFunc(u.queue, func(q item) bool { return q.attemptID() == a.ID() }) {
+			continue
+		}
+		found = append(found, i)
+	}
+	slices.SortStableFunc(found, func(a, b item) int { return cmp.Compare(a.priority(), b.priority()) })
+	u.queue = append(u.queue, found...)
+}
+
+// resumable is the unfinished attempt as a queue item; one that waits until a time keeps waiting.
+func (u *unit) resumable(a *attempt.Attempt) (item, bool) {
+	if _, over := a.Settled(); over {
+		return item{}, false
+	}
+	t, err := a.Task()
+	if err != nil {
+		u.log.Warn("an attempt on disk cannot be resumed", logging.Attempt, a.ID(), logging.Err, err)
+		return item{}, false
+	}
+	records, err := a.Peek()
+	if err != nil {
+		u.log.Warn("an attempt on disk cannot be resumed", logging.Attempt, a.ID(), logging.Err, err)
+		return item{}, false
+	}
+	if n := len(records); n > 0 && records[n-1].State() == protocol.StateWaiting {
+		if at := records[n-1].Report.Deployment.NextTry; at != nil {
+			u.later[a.ID()] = *at
+		}
+	}
+	return item{task: t, started: begun(records)}, true
+}
+
+// begun reports whether an attempt's command may have been begun.
+func begun(records []attempt.Record) bool {
+	return attempt.Furthest(records).Rank() >= protocol.StateStarted.Rank()
+}
+
+// unfinished lists the attempts on disk that are not over.
+func (u *unit) unfinished() []string {
+	list, err := attempt.List(u.store.Dir())
+	if err != nil {
+		u.log.Error("list unfinished attempts", logging.Err, err)
+		return nil
+	}
+	var ids []string
+	for _, a := range list {
+		if _, over := a.Settled(); !over {
+			ids = append(ids, a.ID())
+		}
+	}
+	return ids[:min(len(ids), protocol.MaxTasks)]
+}
+
+// next is the item to run now, and when to look again if there is none. The order is the server's; while
+// a priority-0 item is in the queue, nothing behind it runs.
+func (u *unit) next(now time.Time) (it item, ok bool, again time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	gate := slices.ContainsFunc(u.queue, func(i item) bool { return isGate(i) })
+	for _, i := range u.queue {
+		if gate && !isGate(i) && !i.started {
+			continue
+		}
+		at := u.later[i.attemptID()]
+		if !at.After(now) {
+			return i, true, time.Time{}
+		}
+		if again.IsZero() || at.Before(again) {
+			again = at
+		}
+	}
+	return item{}, false, again
+}
+
+// isGate reports whether other packages must wait for the item.
+func isGate(i item) bool { return i.task.Kind == protocol.TaskDeploy && i.priority() == 0 }
+
+// done takes an item out of the queue after it ran.
+func (u *unit) done(i item) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.queue = slices.DeleteFunc(u.queue, func(q item) bool { return q.same(i) })
+	delete(u.later, i.attemptID())
+}
+
+// postpone keeps an item in the queue and does not run it before a time. If its command has begun, it
+// will be followed whatever the server offers.
+func (u *unit) postpone(i item, until time.Time, started bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.later[i.attemptID()] = until
+	i.started = i.started || started
+	if n := slices.IndexFunc(u.queue, i.same); n >= 0 {
+		u.queue[n].started = i.started
+	} else if i.started { // taken out of the offer meanwhile
+		u.queue = append(u.queue, i)
+	}
+}
+
+// drop empties the queue until the next check-in, but for commands that were begun.
+func (u *unit) drop() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	before := len(u.queue)
+	u.queue = slices.DeleteFunc(u.queue, func(i item) bool { return !i.started })
+	return before - len(u.queue)
+}
+
+// prune removes the tombstones of attempts that were over long ago and whose reports were all
+// acknowledged, and attempts that nobody has asked for in as long.
+func (u *unit) prune(before time.Time) error {
+	if u.spool.Len() > 0 {
+		return nil
+	}
+	list, err := attempt.List(u.store.Dir())
+	if err != nil {
+		return err
+	}
+	u.mu.Lock()
+	queued := map[string]bool{}
+	for _, i := range u.queue {
+		queued[i.attemptID()] = true
+	}
+	u.mu.Unlock()
+	for _, a := range list {
+		at, over := a.Settled()
+		if !over {
+			at = a.Modified()
+		}
+		if queued[a.ID()] || at.After(before) {
+			continue
+		}
+		if !over {
+			u.mu.Lock()
+			i, ok := u.resumable(a)
+			u.mu.Unlock()
+			if ok && i.started {
+				continue
+			}
+		}
+		if err := a.Remove(); err != nil {
+			return fmt.Errorf("prune: %w", err)
+		}
+	}
+	return nil
+}

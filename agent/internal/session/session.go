@@ -1,0 +1,338 @@
+// Package session is the agent's side of one server: it checks in by HTTPS, keeps a WebSocket open to be
+// told when to check in, and delivers the spool.
+//
+// The WebSocket is a convenience. It says "check in now" and carries reports and their acks; where it is
+// refused, as by a proxy, everything goes by HTTPS alone, only later. Tasks are taken from check-ins and
+// from nowhere else. The time of the next check-in, the trust documents and secrets are on disk before
+// they count, and a report leaves the spool only when the server has acknowledged it, so a crash costs
+// at most a repetition. The resident makes one session per server and runs it once.
+package session
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/muster/muster/agent/internal/backoff"
+	"github.com/muster/muster/agent/internal/client"
+	"github.com/muster/muster/agent/internal/identity"
+	"github.com/muster/muster/agent/internal/spool"
+	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/logging"
+	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/packages/schedule"
+)
+
+// Times.
+const (
+	quietRetry  = time.Hour           // after a 401: the server does not know us, and may again one day
+	firstRetry  = 2 * time.Second     // first bound of a back-off
+	rotateAfter = 30 * 24 * time.Hour // age at which a device changes its secret
+	maxSkew     = 5 * time.Minute     // between our clock and the server's before it is worth a line
+)
+
+// Host is what a session needs of the resident. Its functions are called from the session's goroutines.
+type Host struct {
+	Facts    func() protocol.Facts       // for this server
+	Attempts func() []string             // unfinished attempts on disk
+	Offer    func(tasks []protocol.Task) // the tasks of an answered check-in; replaces the offer before
+	Offline  func()                      // the server could not be reached since the start
+	Changed  func()                      // something in Status changed
+	Settled  func()                      // a burst of work is over
+}
+
+// Options make a Session.
+type Options struct {
+	Store    *identity.Store
+	Schedule schedule.Schedule
+	Jitter   time.Duration
+	Spool    *spool.Spool
+	Instance string // id of this start of the agent
+	Host     Host
+	Log      *slog.Logger
+}
+
+// Status is what a session tells people.
+type Status struct {
+	Server      string    `json:"server"`
+	URL         string    `json:"url"`
+	DeviceID    string    `json:"device_id"`
+	DeviceState string    `json:"device_state"`
+	Connected   bool      `json:"connected"`
+	LastCheckIn time.Time `json:"last_check_in"`
+	NextCheckIn time.Time `json:"next_check_in"`
+	Undelivered int       `json:"undelivered_reports"`
+	Problem     string    `json:"problem,omitempty"`
+}
+
+// Session speaks to one server.
+type Session struct {
+	o       Options
+	log     *slog.Logger
+	client  *client.Client
+	wake    chan struct{} // check in now
+	rearm   chan struct{} // the time of the next check-in changed
+	kick    chan struct{} // deliver now
+	checkIn sync.Mutex    // one check-in at a time
+	deliver sync.Mutex    // one delivery at a time
+
+	mu        sync.Mutex
+	id        identity.Identity
+	state     identity.State
+	trust     int
+	next      time.Time // of the next check-in
+	notBefore time.Time // asked for by the server (Retry-After)
+	problem   string
+	socket    *socket
+	waiting   *waiter
+	decided   bool // Offer or Offline was called since the start
+	skewed    bool
+	retry     backoff.Backoff
+}
+
+// New loads the identity and makes the session. It does not connect.
+func New(o Options) (*Session, error) {
+	id, err := o.Store.Load()
+	if err != nil {
+		return nil, err
+	}
+	if !id.Enrolled() {
+		return nil, fault.New(fault.Conflict, "the enrollment at %q was not finished: run enroll again", o.Store.Name())
+	}
+	doc, err := o.Store.LoadTrust(id.RootKeyID)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{
+		o: o, log: o.Log.With(logging.Server, o.Store.Name()), id: id, state: o.Store.LoadState(), trust: doc.Version,
+		wake: make(chan struct{}, 1), rearm: make(chan struct{}, 1), kick: make(chan struct{}, 1),
+	}
+	now := time.Now()
+	s.retry = backoff.Backoff{Base: firstRetry, Cap: s.interval(now)}
+	s.next = s.state.NextCheckIn
+	if latest := now.Add(s.interval(now) + o.Jitter); s.next.After(latest) {
+		s.next = latest // the clock was set back meanwhile
+	}
+	s.client, err = client.New(client.Options{
+		URLs: id.URLs, CAPEM: id.CAPEM, DeviceID: id.DeviceID, Secret: id.Secret, NextSecret: id.NextSecret, Promote: s.promote,
+	})
+	return s, err
+}
+
+func (s *Session) interval(now time.Time) time.Duration { return s.o.Schedule.Interval(now) }
+
+// Run keeps the session until ctx ends.
+func (s *Session) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { s.connect(ctx) })
+	wg.Go(func() { s.deliverAll(ctx) })
+	s.checkInAll(ctx)
+}
+
+// Wake asks for a check-in now.
+func (s *Session) Wake() { nudge(s.wake) }
+
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // one is waiting already
+	}
+}
+
+// checkInAll checks in when it is time or when woken, but not before the server wants it.
+func (s *Session) checkInAll(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	woken := false
+	for {
+		s.mu.Lock()
+		at := s.next
+		if woken {
+			at = time.Time{}
+		}
+		if s.notBefore.After(at) {
+			at = s.notBefore
+		}
+		s.mu.Unlock()
+		timer.Reset(max(time.Until(at), 0))
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+			woken = true
+		case <-s.rearm:
+		case <-timer.C:
+			woken = false
+			_ = s.CheckIn(ctx) // logged and scheduled by CheckIn
+		}
+	}
+}
+
+// CheckIn asks the server what to do and hands the answer to the host. Whatever comes of it, the time of
+// the next one is set. Errors are logged here, and returned for callers that wait for the answer.
+func (s *Session) CheckIn(ctx context.Context) error {
+	s.checkIn.Lock()
+	defer s.checkIn.Unlock()
+	s.rotate(ctx)
+	req, sum := s.request()
+	resp, err := s.client.Promote(ctx, req)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		s.failed(err)
+		s.offline()
+		return fmt.Errorf("check in: %w", err)
+	}
+	s.answered(resp, sum)
+	s.o.Host.Offer(resp.Tasks)
+	s.o.Host.Changed()
+	s.o.Host.Settled()
+	return nil
+}
+
+// request is what the device says at a check-in, and the digest of its facts.
+func (s *Session) request() (protocol.CheckInRequest, string) {
+	f := s.o.Host.Facts()
+	sum := factsDigest(f)
+	req := protocol.CheckInRequest{
+		Protocol: protocol.Version, AgentVersion: f.AgentVersion, InstanceID: s.o.Instance, BootID: f.BootID,
+		MachineID: f.MachineID, Time: time.Now().UTC(), Attempts: s.o.Host.Attempts(),
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	req.TrustVersion, req.Connected = s.trust, s.socket != nil
+	if sum != s.state.FactsSHA256 {
+		f.ChangedAt = req.Time
+		req.Facts = &f
+	}
+	return req, sum
+}
+
+// factsDigest ignores the boot time, which some kernels compute anew from a moving clock; the boot id
+// tells a restart.
+func factsDigest(f protocol.Facts) string {
+	f.ChangedAt = time.Time{}
+	if f.BootID != "" {
+		f.BootedAt = time.Time{}
+	}
+	b, err := json.Marshal(f)
+	if err != nil { // plain text and numbers always marshal
+		return ""
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// answered takes over what the server says and persists when to come again.
+func (s *Session) answered(resp protocol.CheckInResponse, factsSum string) {
+	s.acceptTrust(resp.Trust)
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.problem != "" {
+		s.log.Info("the server answers again")
+	}
+	s.problem, s.notBefore = "", time.Time{}
+	s.retry.Reset()
+	skew := resp.ServerTime.Sub(now).Abs()
+	if skewed := !resp.ServerTime.IsZero() && skew > maxSkew; skewed != s.skewed {
+		s.skewed = skewed
+		if skewed {
+			s.log.Warn("this computer's clock differs from the server's", "by", skew.Round(time.Second))
+		}
+	}
+	s.next = s.o.Schedule.NextJittered(now, s.o.Jitter)
+	if asked := now.Add(time.Duration(resp.NextSeconds) * time.Second); resp.NextSeconds > 0 && asked.Before(s.next) {
+		s.next = asked
+	}
+	if s.state.DeviceState != resp.State {
+		s.log.Info("device state", "state", resp.State)
+	}
+	s.log.Debug("checked in", "tasks", len(resp.Tasks), "next", s.next.Format(time.RFC3339))
+	s.state = identity.State{NextCheckIn: s.next.UTC(), LastCheckIn: now.UTC(), FactsSHA256: factsSum, DeviceState: resp.State}
+	s.save()
+	s.decided = true
+	nudge(s.rearm)
+}
+
+// failed sets the time of the next try: with back-off up to the check-in interval, or as the server asks.
+func (s *Session) failed(err error) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.problem == "" {
+		s.log.Warn("check in", logging.Err, err)
+	} else {
+		s.log.Debug("check in", logging.Err, err)
+	}
+	s.problem = err.Error()
+	pause := s.retry.Next()
+	if fault.Is(err, fault.Unauthenticated) {
+		pause = max(quietRetry, s.interval(now)) + pause
+	}
+	if asked := client.RetryAfter(err); asked > 0 {
+		pause = asked + pause // jittered, so that not all come back at that second
+		s.notBefore = now.Add(pause)
+	}
+	s.next = now.Add(pause)
+	s.state.NextCheckIn = s.next.UTC()
+	s.save()
+	nudge(s.rearm)
+	s.o.Host.Changed()
+}
+
+// save persists the state; the caller holds mu. A full disk costs an early check-in after a restart.
+func (s *Session) save() {
+	if err := s.o.Store.SaveState(s.state); err != nil {
+		s.log.Warn("persist the session's state", logging.Err, err)
+	}
+}
+
+// offline tells the host, once, that there is no answer to wait for.
+func (s *Session) offline() {
+	s.mu.Lock()
+	first := !s.decided
+	s.decided = true
+	s.mu.Unlock()
+	if first {
+		s.o.Host.Offline()
+	}
+}
+
+func (s *Session) acceptTrust(envelopes []json.RawMessage) {
+	if len(envelopes) == 0 {
+		return
+	}
+	s.mu.Lock()
+	root, have := s.id.RootKeyID, s.trust
+	s.mu.Unlock()
+	doc, err := s.o.Store.AcceptTrust(root, envelopes)
+	if err != nil {
+		s.log.Error("the server's trust document is refused; the one before stays in force", logging.Err, err)
+		return
+	}
+	if doc.Version != have {
+		s.log.Info("trust document accepted", "version", doc.Version)
+	}
+	s.mu.Lock()
+	s.trust = doc.Version
+	s.mu.Unlock()
+}
+
+// Status is how the session stands.
+func (s *Session) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Status{
+		Server: s.o.Store.Name(), URL: s.client.URL(), DeviceID: s.id.DeviceID, DeviceState: s.state.DeviceState,
+		Connected: s.socket != nil, LastCheckIn: s.state.LastCheckIn, NextCheckIn: s.next.UTC(),
+		Undelivered: s.o.Spool.Len(), Problem: s.problem,
+	}
+}

@@ -1,0 +1,204 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/muster/muster/agent/internal/backoff"
+	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/logging"
+	"github.com/muster/muster/packages/protocol"
+)
+
+// Times of a WebSocket.
+const (
+	handshakeLimit = 30 * time.Second
+	writeLimit     = 20 * time.Second
+	pingEvery      = 50 * time.Second
+	silenceLimit   = 2*pingEvery + 30*time.Second // two lost pongs
+	socketBuffer   = 1 << 10                      // bytes; messages are short and rare
+)
+
+// socket is an open WebSocket. Only its reader reads; writers take turns.
+type socket struct {
+	conn   *websocket.Conn
+	mu     sync.Mutex
+	once   sync.Once
+	closed chan struct{}
+	cause  error // why, once closed
+}
+
+func (c *socket) write(data []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = c.conn.SetWriteDeadline(time.Now().Add(writeLimit))
+	err := c.conn.WriteMessage(websocket.TextMessage, data)
+	if err != nil {
+		c.close(err)
+	}
+	return err
+}
+
+func (c *socket) close(cause error) {
+	c.once.Do(func() {
+		c.cause = cause
+		close(c.closed)
+		_ = c.conn.Close() // whoever reads it is woken by this
+	})
+}
+
+// refusedError is an HTTP answer to the handshake that is no upgrade.
+type refusedError struct{ status int }
+
+// Error names the status.
+func (e *refusedError) Error() string {
+	return fmt.Sprintf("the WebSocket is refused with status %d", e.status)
+}
+
+// connect keeps a WebSocket open until ctx ends, and connects again with back-off.
+func (s *Session) connect(ctx context.Context) {
+	retry := backoff.Backoff{Base: firstRetry, Cap: s.interval(time.Now())}
+	told := false
+	for ctx.Err() == nil {
+		conn, err := s.dial(ctx)
+		pause := time.Duration(0)
+		if err == nil {
+			retry.Reset()
+			told = false
+			err = s.hold(ctx, conn)
+			s.log.Debug("the WebSocket is closed", logging.Err, err)
+			pause = retry.Next()
+		} else if ctx.Err() == nil {
+			pause = retry.Next()
+			var refused *refusedError
+			if errors.As(err, &refused) {
+				pause = s.refused(refused, pause)
+				if !told {
+					s.log.Info("no WebSocket to the server: check-ins go on by HTTPS alone", logging.Err, err)
+				}
+				told = true
+			}
+			s.log.Debug("connect the WebSocket", logging.Err, err, "again_in", pause.Round(time.Second))
+			s.offline()
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+}
+
+// refused is how long to leave a server, or the proxy before it, alone that does not want WebSockets.
+func (s *Session) refused(e *refusedError, pause time.Duration) time.Duration {
+	if e.status == http.StatusUnauthorized {
+		return max(quietRetry, s.interval(time.Now())) + pause
+	}
+	if e.status >= 500 {
+		return pause // overload or a restart
+	}
+	return s.interval(time.Now()) + pause
+}
+
+func (s *Session) dial(ctx context.Context) (*websocket.Conn, error) {
+	d := websocket.Dialer{
+		Proxy: http.ProxyFromEnvironment, TLSClientConfig: s.client.TLS(), HandshakeTimeout: handshakeLimit,
+		ReadBufferSize: socketBuffer, WriteBufferSize: socketBuffer, Subprotocols: []string{protocol.SocketProtocol},
+		NetDialContext: (&net.Dialer{Timeout: handshakeLimit, KeepAlive: time.Minute}).DialContext,
+	}
+	url := "wss" + strings.TrimPrefix(strings.TrimRight(s.client.URL(), "/"), "https") + protocol.PathSocket
+	conn, resp, err := d.DialContext(ctx, url, s.client.Header())
+	if resp != nil && resp.Body != nil {
+		resp.Body.Close()
+	}
+	if err == nil {
+		return conn, nil
+	}
+	if resp != nil && errors.Is(err, websocket.ErrBadHandshake) {
+		return nil, &refusedError{resp.StatusCode}
+	}
+	return nil, fault.Wrap(err, fault.Unavailable, "open the WebSocket")
+}
+
+// hold makes the connection the session's, checks in, and reads until it ends.
+func (s *Session) hold(ctx context.Context, conn *websocket.Conn) error {
+	c := &socket{conn: conn, closed: make(chan struct{})}
+	conn.SetReadLimit(protocol.MaxSocketDown)
+	s.setSocket(c)
+	defer s.setSocket(nil)
+	stop := context.AfterFunc(ctx, func() { c.close(ctx.Err()) })
+	defer stop()
+	go c.ping()
+	s.Wake()
+	nudge(s.kick)
+
+	_ = conn.SetReadDeadline(time.Now().Add(silenceLimit))
+	conn.SetPongHandler(func(string) error { return conn.SetReadDeadline(time.Now().Add(silenceLimit)) })
+	conn.SetPingHandler(func(data string) error {
+		_ = conn.SetReadDeadline(time.Now().Add(silenceLimit))
+		err := conn.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(writeLimit))
+		if errors.Is(err, websocket.ErrCloseSent) {
+			return nil
+		}
+		return err
+	})
+	for {
+		kind, data, err := conn.ReadMessage()
+		if err != nil {
+			c.close(err)
+			return c.cause
+		}
+		if kind == websocket.TextMessage {
+			s.receive(data)
+		}
+	}
+}
+
+func (s *Session) setSocket(c *socket) {
+	s.mu.Lock()
+	s.socket = c
+	s.mu.Unlock()
+	s.o.Host.Changed()
+}
+
+// receive acts on a message from the server. It can say two things, neither of which is a command.
+func (s *Session) receive(data []byte) {
+	var m protocol.SocketMessage
+	if err := protocol.Unmarshal(data, &m); err != nil {
+		s.log.Debug("a message of the server cannot be read", logging.Err, err)
+		return
+	}
+	switch m.Type {
+	case protocol.SocketWakeup:
+		s.Wake()
+	case protocol.SocketAck:
+		if m.Ack != nil {
+			s.acked(*m.Ack)
+		}
+	}
+}
+
+// ping keeps proxies from closing a silent connection and finds out when it is dead.
+func (c *socket) ping() {
+	for {
+		timer := time.NewTimer(pingEvery - rand.N(pingEvery/5))
+		select {
+		case <-c.closed:
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+		if err := c.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeLimit)); err != nil {
+			c.close(err)
+			return
+		}
+	}
+}
