@@ -18,14 +18,17 @@ const migrateWait = 120
 // Migrate brings the schema up to date. Of several processes that start at once one migrates and the
 // others wait. SQLite migrates in one transaction; MySQL commits each step by itself, and every step
 // can be run again.
-func (db *DB) Migrate(ctx context.Context) error {
+func (db *DB) Migrate(ctx context.Context) error { return db.migrateTo(ctx, "") }
+
+// migrateTo stops after the step named; the empty name is the last one.
+func (db *DB) migrateTo(ctx context.Context, last string) error {
 	var err error
 	if db.Dialect == SQLite {
-		err = migrate(db.WithContext(ctx), true)
+		err = migrate(db.WithContext(ctx), true, last)
 	} else {
-		err = db.WithContext(ctx).Connection(migrateLocked)
+		err = db.WithContext(ctx).Connection(func(conn *gorm.DB) error { return migrateLocked(conn, last) })
 	}
-	if errors.Is(err, gormigrate.ErrUnknownPastMigration) {
+	if errors.Is(err, gormigrate.ErrUnknownPastMigration) || errors.Is(err, gormigrate.ErrMigrationIDDoesNotExist) {
 		return fault.Wrap(err, fault.Conflict, "the database was made by a newer version of this program; install that version")
 	}
 	if err != nil {
@@ -34,14 +37,18 @@ func (db *DB) Migrate(ctx context.Context) error {
 	return nil
 }
 
-func migrate(g *gorm.DB, inTx bool) error {
-	return gormigrate.New(g, &gormigrate.Options{
+func migrate(g *gorm.DB, inTx bool, last string) error {
+	m := gormigrate.New(g, &gormigrate.Options{
 		TableName: "migrations", IDColumnName: "id", IDColumnSize: 120,
 		UseTransaction: inTx, ValidateUnknownMigrations: true,
-	}, migrations.All()).Migrate()
+	}, migrations.All())
+	if last != "" {
+		return m.MigrateTo(last)
+	}
+	return m.Migrate()
 }
 
-func migrateLocked(conn *gorm.DB) (err error) {
+func migrateLocked(conn *gorm.DB, last string) (err error) {
 	// A fresh session: conditions of one statement must not reach the next.
 	conn = conn.Session(&gorm.Session{NewDB: true}).Set("gorm:table_options", "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin")
 	conn = conn.Session(&gorm.Session{})
@@ -59,5 +66,5 @@ func migrateLocked(conn *gorm.DB) (err error) {
 			err = errors.Join(err, fmt.Errorf("release migration lock: %w", e))
 		}
 	}()
-	return migrate(conn, false)
+	return migrate(conn, false, last)
 }

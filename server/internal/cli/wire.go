@@ -1,0 +1,89 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/muster/muster/packages/buildinfo"
+	"github.com/muster/muster/server/internal/about"
+	"github.com/muster/muster/server/internal/audit"
+	"github.com/muster/muster/server/internal/bus"
+	"github.com/muster/muster/server/internal/httpapi"
+	"github.com/muster/muster/server/internal/hub"
+	"github.com/muster/muster/server/internal/user"
+	"github.com/muster/muster/web"
+)
+
+// lockFile marks the data directory as in use.
+const lockFile = "lock"
+
+// parts are the features of a server.
+type parts struct {
+	bus   *bus.Memory
+	hub   *hub.Hub
+	users *user.Service
+	audit *audit.Service
+}
+
+// wire makes every feature with what it needs, and the HTTP side over them.
+func (s *Server) wire(context.Context) (*httpapi.Server, error) {
+	p := &s.parts
+	if err := s.observe(); err != nil {
+		return nil, err
+	}
+	p.bus = bus.NewMemory()
+	p.hub = hub.New(hub.Options{Bus: p.bus, Log: s.log, Registerer: s.reg})
+	p.users = user.New(user.Options{DB: s.DB, Log: s.log})
+	p.audit = audit.New(audit.Options{DB: s.DB, Log: s.log})
+
+	return httpapi.New(httpapi.Options{
+		Log: s.log, Version: buildinfo.Version, Users: p.users, Audit: p.audit, Ready: s.DB.Ping,
+		Registerer: s.reg, Proxies: s.cfg.Proxies(), UI: web.Dist(), Features: s.features(), Events: p.hub.AcceptBrowser,
+	}), nil
+}
+
+// features are the admin API's parts, in the order of the document.
+func (s *Server) features() []httpapi.Feature {
+	return []httpapi.Feature{
+		&user.API{Service: s.parts.users},
+		&about.API{Describe: s.describe},
+		&audit.API{Service: s.parts.audit},
+	}
+}
+
+func (s *Server) describe(context.Context) (about.Server, error) {
+	return about.Server{
+		Name: s.cfg.Name, Version: buildinfo.Version, URLs: s.cfg.URLs(s.public.Addr()),
+		CAFingerprint: s.CA.Fingerprint(), StartedAt: s.started,
+	}, nil
+}
+
+// background runs what works by itself until the server stops.
+func (s *Server) background(ctx context.Context) {
+	for _, run := range []func(context.Context){s.CA.Run, s.parts.users.RunCleanup, s.parts.audit.RunCleanup} {
+		s.running.Go(func() { run(ctx) })
+	}
+}
+
+// observe registers figures about the process and its database.
+func (s *Server) observe() error {
+	pool, err := s.DB.DB.DB()
+	if err != nil {
+		return fmt.Errorf("observe database: %w", err)
+	}
+	s.reg.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewDBStatsCollector(pool, s.DB.Dialect),
+	)
+	return nil
+}
+
+// closeParts ends what features hold open.
+func (s *Server) closeParts() error {
+	if s.parts.bus == nil {
+		return nil
+	}
+	return s.parts.bus.Close()
+}
