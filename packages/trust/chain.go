@@ -32,6 +32,24 @@ func VerifyChain(rootKeyID string, current *Document, envelopes [][]byte) (*Docu
 	return newest, nil
 }
 
+// Roots reads the ids of the root keys that an envelope's document lists, verifying nothing. It is for
+// a server that reads its own first document; a device is told by its enrollment string.
+func Roots(envelope []byte) ([]string, error) {
+	_, payload, err := openEnvelope(PayloadType, envelope, MaxEnvelope)
+	if err != nil {
+		return nil, asTrust(err)
+	}
+	d, err := decodeDocument(payload)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, k := range d.withRole(RoleRoot) {
+		ids = append(ids, k.ID)
+	}
+	return ids, nil // at least one: the document is valid
+}
+
 // step verifies one envelope; nil without an error means that it was skipped.
 func step(rootKeyID string, before *Document, envelope []byte) (*Document, error) {
 	_, payload, err := openEnvelope(PayloadType, envelope, MaxEnvelope)

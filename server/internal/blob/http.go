@@ -24,14 +24,14 @@ type uploadID struct {
 	ID string `path:"id" maxLength:"36"`
 }
 
-type createInput struct {
+type uploadCreateInput struct {
 	Body struct {
 		FileName string `json:"file_name" minLength:"1" maxLength:"1024"`
 		Size     int64  `json:"size" minimum:"1"`
 	}
 }
 
-type appendInput struct {
+type uploadAppendInput struct {
 	uploadID
 	Offset int64 `header:"Upload-Offset" required:"true" minimum:"0"`
 	octets
@@ -52,7 +52,7 @@ func (o *octets) Resolve(ctx huma.Context) []error {
 	return nil
 }
 
-type finishInput struct {
+type uploadFinishInput struct {
 	uploadID
 	Body struct {
 		SHA256 string `json:"sha256" minLength:"64" maxLength:"64" doc:"of the whole file, lower-case hex"`
@@ -79,7 +79,7 @@ func (a *API) Register(h huma.API) {
 		Summary: "Forget an upload", DefaultStatus: http.StatusNoContent}, a.delete)
 }
 
-func (a *API) create(ctx context.Context, in *createInput) (*uploadOutput, error) {
+func (a *API) create(ctx context.Context, in *uploadCreateInput) (*uploadOutput, error) {
 	u, err := a.service.Create(ctx, in.Body.FileName, in.Body.Size)
 	if err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func (a *API) get(ctx context.Context, in *uploadID) (*uploadOutput, error) {
 	return &uploadOutput{Body: u}, nil
 }
 
-func (a *API) append(ctx context.Context, in *appendInput) (*uploadOutput, error) {
+func (a *API) append(ctx context.Context, in *uploadAppendInput) (*uploadOutput, error) {
 	if in.length > MaxPatch {
 		return nil, fault.New(fault.TooLarge, "one request may carry %d octets, this one has %d: send the file in parts", MaxPatch, in.length)
 	}
@@ -108,7 +108,7 @@ func (a *API) append(ctx context.Context, in *appendInput) (*uploadOutput, error
 	return &uploadOutput{Body: u}, nil
 }
 
-func (a *API) finish(ctx context.Context, in *finishInput) (*uploadOutput, error) {
+func (a *API) finish(ctx context.Context, in *uploadFinishInput) (*uploadOutput, error) {
 	u, err := a.service.Finish(ctx, in.ID, in.Body.SHA256)
 	if err != nil {
 		return nil, err

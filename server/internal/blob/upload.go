@@ -44,18 +44,18 @@ type Upload struct {
 	Archive      *Archive  `json:"archive,omitempty"`
 }
 
-// Archive is what a finished upload turned out to be.
-type Archive struct {
-	Format       string  `json:"format" enum:"zip,tar.gz"`
-	Size         int64   `json:"size"`
-	SHA256       string  `json:"sha256"`
-	Fragments    int     `json:"fragments"`
-	Entries      []Entry `json:"entries" doc:"the first 5000 entries"`
-	EntriesTotal int     `json:"entries_total"`
+// UploadArchive is what a finished upload turned out to be.
+type UploadArchive struct {
+	Format       string         `json:"format" enum:"zip,tar.gz"`
+	Size         int64          `json:"size"`
+	SHA256       string         `json:"sha256"`
+	Fragments    int            `json:"fragments"`
+	Entries      []ArchiveEntry `json:"entries" doc:"the first 5000 entries"`
+	EntriesTotal int            `json:"entries_total"`
 }
 
-// Entry is a file or directory of an archive.
-type Entry struct {
+// ArchiveEntry is a file or directory of an archive.
+type ArchiveEntry struct {
 	Name       string `json:"name"`
 	Size       int64  `json:"size"`
 	Dir        bool   `json:"dir"`
@@ -121,7 +121,7 @@ func (u *uploadRow) upload() (Upload, error) {
 	if u.State != StateFinished {
 		return out, nil
 	}
-	out.Archive = &Archive{Format: u.Format, Size: u.Size, SHA256: u.SHA256, Fragments: u.Fragments, EntriesTotal: u.EntriesTotal}
+	out.Archive = &UploadArchive{Format: u.Format, Size: u.Size, SHA256: u.SHA256, Fragments: u.Fragments, EntriesTotal: u.EntriesTotal}
 	if err := json.Unmarshal([]byte(u.Entries), &out.Archive.Entries); err != nil {
 		return out, fmt.Errorf("read entries of upload %s: %w", u.ID, err)
 	}
@@ -347,9 +347,9 @@ func (s *Service) inspect(ctx context.Context, row *uploadRow) (err error) {
 		return err
 	}
 	row.EntriesTotal = len(list)
-	shown := make([]Entry, 0, min(len(list), MaxEntries))
+	shown := make([]ArchiveEntry, 0, min(len(list), MaxEntries))
 	for _, e := range list[:min(len(list), MaxEntries)] {
-		shown = append(shown, Entry{Name: e.Name, Size: e.Size, Dir: e.Dir, Executable: e.Executable()})
+		shown = append(shown, ArchiveEntry{Name: e.Name, Size: e.Size, Dir: e.Dir, Executable: e.Executable()})
 	}
 	data, err := json.Marshal(shown)
 	if err != nil {

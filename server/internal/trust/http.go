@@ -1,0 +1,101 @@
+package trust
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/muster/muster/packages/trust"
+	"github.com/muster/muster/server/internal/api"
+)
+
+// API is the admin API of trust.
+type API struct{ service *Service }
+
+// NewAPI makes the API.
+func NewAPI(s *Service) *API { return &API{service: s} }
+
+// trustKey is a key as admins see it.
+type trustKey struct {
+	ID      string       `json:"id" doc:"SHA-256 of the public key"`
+	Roles   []trust.Role `json:"roles"`
+	AddedAt time.Time    `json:"added_at"`
+}
+
+type trustBody struct {
+	Version         int                `json:"version"`
+	IssuedAt        time.Time          `json:"issued_at"`
+	RootFingerprint string             `json:"root_fingerprint"`
+	ServerCanSign   bool               `json:"server_can_sign"`
+	Keys            []trustKey         `json:"keys"`
+	Thresholds      map[trust.Role]int `json:"thresholds" doc:"how many keys of a role must sign"`
+	Revoked         []string           `json:"revoked"`
+	Envelope        []byte             `json:"envelope" doc:"the signed document, base64"`
+}
+
+type trustOutput struct{ Body trustBody }
+
+type trustPublishInput struct {
+	Body struct {
+		Envelope []byte `json:"envelope" doc:"a newer document, signed by the present and its own roots; base64"`
+	}
+}
+
+type trustRevokeInput struct {
+	Body struct {
+		Names []string `json:"names" minItems:"1" maxItems:"100" doc:"package ids, or SHA-256 digests of instruction payloads"`
+	}
+}
+
+// maxPublish bounds the JSON around a trust document in base64.
+const maxPublish = trust.MaxEnvelope*4/3 + 1<<10
+
+// Register adds the operations.
+func (a *API) Register(h huma.API) {
+	tags := []string{"trust"}
+	api.Register(h, huma.Operation{OperationID: "get-trust", Method: http.MethodGet, Path: "/trust", Tags: tags,
+		Summary: "Read the trust document"}, a.get)
+	api.Register(h, huma.Operation{OperationID: "publish-trust", Method: http.MethodPut, Path: "/trust", Tags: tags,
+		Summary: "Publish a newer trust document", MaxBodyBytes: maxPublish}, a.publish)
+	api.Register(h, huma.Operation{OperationID: "revoke-instructions", Method: http.MethodPost, Path: "/trust/revocations", Tags: tags,
+		Summary: "Revoke instructions, with the root key on this server"}, a.revoke)
+}
+
+func (a *API) get(context.Context, *struct{}) (*trustOutput, error) {
+	return a.output(), nil
+}
+
+func (a *API) publish(ctx context.Context, in *trustPublishInput) (*trustOutput, error) {
+	if err := a.service.Publish(ctx, in.Body.Envelope); err != nil {
+		return nil, err
+	}
+	return a.output(), nil
+}
+
+func (a *API) revoke(ctx context.Context, in *trustRevokeInput) (*trustOutput, error) {
+	if err := a.service.Revoke(ctx, in.Body.Names...); err != nil {
+		return nil, err
+	}
+	return a.output(), nil
+}
+
+func (a *API) output() *trustOutput {
+	doc := a.service.Current()
+	out := trustBody{
+		Version: doc.Version, IssuedAt: doc.IssuedAt, RootFingerprint: a.service.RootFingerprint(),
+		ServerCanSign: a.service.CanSign(), Keys: []trustKey{}, Thresholds: map[trust.Role]int{},
+		Revoked: append([]string{}, doc.Revoked...),
+	}
+	for _, k := range doc.Keys {
+		out.Keys = append(out.Keys, trustKey{ID: k.ID, Roles: k.Roles, AddedAt: a.service.addedAt(k.ID)})
+	}
+	for _, r := range trust.Roles() {
+		out.Thresholds[r] = doc.Threshold(r)
+	}
+	if newest := a.service.ChainSince(doc.Version - 1); len(newest) > 0 {
+		out.Envelope = newest[0]
+	}
+	return &trustOutput{Body: out}
+}
