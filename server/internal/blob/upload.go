@@ -34,14 +34,14 @@ const (
 
 // Upload is a file on its way to the server. Offset counts the octets that are durable.
 type Upload struct {
-	ID           string    `json:"id"`
-	FileName     string    `json:"file_name"`
-	Size         int64     `json:"size"`
-	Offset       int64     `json:"offset" doc:"octets that are stored durably; go on from here"`
-	State        string    `json:"state" enum:"open,finished"`
-	FragmentSize int64     `json:"fragment_size"`
-	CreatedAt    time.Time `json:"created_at"`
-	Archive      *Archive  `json:"archive,omitempty"`
+	ID           string         `json:"id"`
+	FileName     string         `json:"file_name"`
+	Size         int64          `json:"size"`
+	Offset       int64          `json:"offset" doc:"octets that are stored durably; go on from here"`
+	State        string         `json:"state" enum:"open,finished"`
+	FragmentSize int64          `json:"fragment_size"`
+	CreatedAt    time.Time      `json:"created_at"`
+	Archive      *UploadArchive `json:"archive,omitempty"`
 }
 
 // UploadArchive is what a finished upload turned out to be.
