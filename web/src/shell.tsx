@@ -7,7 +7,7 @@ import { Link, Outlet, useLocation, useNavigation } from "react-router";
 import { api } from "./api/client";
 import { isUnauthenticated } from "./api/error";
 import { useLive } from "./api/live";
-import { keys } from "./api/query";
+import { keys, switchUser } from "./api/query";
 import { AssignmentIcon, CheckIcon, DeploymentIcon, DeviceIcon, KeyIcon, LogIcon, PackageIcon, ShieldIcon, SunIcon, TicketIcon, UserIcon } from "./component/icon";
 import { notifyProblem, ProblemAlert } from "./component/problem";
 import { languages, rememberLanguage, setLanguage, type Language } from "./i18n";
@@ -165,11 +165,12 @@ function AccountMenu({ username }: { username: string }) {
     try {
       await api.logout();
     } catch (err) {
-      if (!isUnauthenticated(err)) return notifyProblem(err);
+      if (!isUnauthenticated(err)) {
+        notifyProblem(err);
+        return;
+      }
     }
-    client.clear();
-    client.setQueryData(keys.me, null);
-    return undefined;
+    switchUser(client, null);
   };
   return (
     <Menu position="bottom-end">

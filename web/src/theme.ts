@@ -5,16 +5,24 @@ export const theme = createTheme({
   primaryShade: { light: 8, dark: 8 },
   defaultRadius: "md",
   cursorType: "pointer",
+  components: {
+    // A dialog's title bar is a <header>, which outside a page's main part would be a second banner.
+    Modal: { defaultProps: { attributes: { header: { role: "presentation" } } } },
+  },
   fontFamilyMonospace: "ui-monospace, SFMono-Regular, Menlo, Consolas, 'Liberation Mono', monospace",
 });
 
-/** The stock greys for secondary text miss the contrast that WCAG AA asks for. */
+/** The stock colours of secondary text and of pale badges miss the contrast that WCAG AA asks for. */
 export const variables: CSSVariablesResolver = () => ({
   variables: {},
   light: {
     "--mantine-color-dimmed": "var(--mantine-color-gray-7)",
     "--mantine-color-placeholder": "#6b7280",
     "--mantine-color-error": "var(--mantine-color-red-9)",
+    "--mantine-color-teal-light-color": "#065f46",
+    "--mantine-color-yellow-light-color": "#774400",
+    "--mantine-color-orange-light-color": "#8a3208",
+    "--mantine-color-red-light-color": "#a51111",
   },
   dark: {
     "--mantine-color-dimmed": "var(--mantine-color-dark-1)",

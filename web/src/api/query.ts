@@ -2,7 +2,7 @@ import { QueryCache, QueryClient, keepPreviousData, useQuery } from "@tanstack/r
 import { useState } from "react";
 import type { Query } from "./client";
 import { isUnauthenticated, worthRetrying } from "./error";
-import type { Page } from "./types";
+import type { Me, Page } from "./types";
 
 /** Keys of the query cache. The first word is what live events invalidate. */
 export const keys = {
@@ -70,4 +70,11 @@ export function usePaged<T>(
     previous: cursors.length > 0 ? () => setTrail({ scope, cursors: cursors.slice(0, -1) }) : undefined,
     next: next ? () => setTrail({ scope, cursors: [...cursors, next] }) : undefined,
   };
+}
+
+/** switchUser forgets all that the one before could see; null shows the sign-in page. */
+export function switchUser(client: QueryClient, me: Me | null): void {
+  // The query of "me" itself stays: the shell watches it.
+  client.removeQueries({ predicate: (q) => q.queryKey[0] !== keys.me[0] });
+  client.setQueryData(keys.me, me);
 }

@@ -50,11 +50,12 @@ export function notifyProblem(err: unknown): void {
     color: "red",
     role: "alert",
     autoClose: 15_000,
+    closeButtonProps: { "aria-label": i18next.t("common.close") },
     title: i18next.t("common.problem"),
     message: code ? `${messageOf(err)} (${code})` : messageOf(err),
   });
 }
 
 export function notifyDone(message: string): void {
-  notifications.show({ color: "teal", message, autoClose: 5_000 });
+  notifications.show({ color: "teal", message, autoClose: 5_000, closeButtonProps: { "aria-label": i18next.t("common.close") } });
 }

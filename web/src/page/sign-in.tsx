@@ -4,7 +4,7 @@ import { useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { api } from "../api/client";
 import { isUnauthenticated } from "../api/error";
-import { keys } from "../api/query";
+import { switchUser } from "../api/query";
 import { ProblemAlert } from "../component/problem";
 
 export function SignIn() {
@@ -17,10 +17,7 @@ export function SignIn() {
   }, [t]);
   const login = useMutation({
     mutationFn: () => api.login(username.trim(), password),
-    onSuccess: (me) => {
-      client.clear();
-      client.setQueryData(keys.me, me);
-    },
+    onSuccess: (me) => switchUser(client, me),
     onError: () => setPassword(""),
   });
   return (

@@ -1,0 +1,157 @@
+// From an empty server to an exit code, with nothing but the page and the agent.
+import { expect, test, type Page } from "@playwright/test";
+import { look } from "./look";
+import { System } from "./system";
+import { tarGz } from "./tar";
+
+const SCRIPT = '#!/bin/sh\necho "Hello, $1"\necho "<b>not bold</b>"\n';
+
+let system: System;
+
+test.beforeAll(async () => {
+  system = await System.start();
+});
+
+test.afterAll(async () => {
+  await system?.stop();
+});
+
+test.afterEach(async ({}, info) => {
+  if (info.status !== info.expectedStatus) await info.attach("programs", { body: system.output(), contentType: "text/plain" });
+});
+
+test("from sign-in to exit code", async ({ page }) => {
+  const errors: string[] = [];
+  page.on("pageerror", (err) => errors.push(err.message));
+  page.on("console", (m) => {
+    // The first question, who is signed in, is answered 401: nobody.
+    if (m.type() === "error" && !m.text().includes("401")) errors.push(m.text());
+  });
+
+  await test.step("sign in", () => signIn(page));
+  await test.step("empty pages say what to do next", () => emptyPages(page));
+  await test.step("add a device", () => addDevice(page));
+  await test.step("create a package", () => createPackage(page));
+  await test.step("assign it and see how it ends", () => assign(page));
+  await test.step("look at every other page", () => lookAround(page));
+  await test.step("sign out", async () => {
+    await page.getByRole("button", { name: /^Account/ }).click();
+    await page.getByRole("menuitem", { name: "Sign out" }).click();
+    await expect(page.getByRole("heading", { name: "Sign in to Muster" })).toBeVisible();
+  });
+  expect(errors).toEqual([]);
+});
+
+async function signIn(page: Page): Promise<void> {
+  await page.goto(system.url);
+  await expect(page.getByText("muster-server admin reset-password")).toBeVisible();
+  await look(page, "sign-in");
+  await page.getByLabel("User name").fill("admin");
+  await page.getByLabel("Password", { exact: true }).fill("wrong password");
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await expect(page.getByText("User name or password is wrong.")).toBeVisible();
+  await page.getByLabel("Password", { exact: true }).fill(system.password);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await expect(page.getByRole("heading", { name: "Devices", level: 1 })).toBeVisible();
+  await expect(page.getByText("● Live")).toBeVisible();
+}
+
+async function emptyPages(page: Page): Promise<void> {
+  await expect(page.getByText("No devices yet")).toBeVisible();
+  await look(page, "devices-empty");
+  for (const [link, text] of [
+    ["Packages", "No packages yet"],
+    ["Deployments", "No deployments yet"],
+    ["Assignments", "No assignments yet"],
+  ] as const) {
+    await page.getByRole("link", { name: link, exact: true }).click();
+    await expect(page.getByText(text)).toBeVisible();
+  }
+}
+
+async function addDevice(page: Page): Promise<void> {
+  await page.getByRole("link", { name: "Devices", exact: true }).click();
+  await page.getByRole("button", { name: "Add device" }).first().click();
+  await expect(page.getByLabel("Name of the token")).toBeVisible();
+  await look(page, "add-device");
+  await page.getByRole("button", { name: "Create token" }).click();
+  const command = page.getByRole("region", { name: "Enrollment command" });
+  await expect(command).toContainText("muster-agent enroll MUSTER1-");
+  await look(page, "add-device-command");
+  await system.enroll(await command.innerText());
+  await expect(page.getByText(/has joined\./)).toBeVisible();
+  system.runAgent();
+  await page.getByRole("link", { name: /^Open / }).click();
+  await expect(page.getByText("Connected", { exact: true }).first()).toBeVisible();
+  await expect(page.getByText("Active", { exact: true })).toBeVisible();
+  await look(page, "device");
+}
+
+async function createPackage(page: Page): Promise<void> {
+  await page.getByRole("link", { name: "Packages", exact: true }).click();
+  await page.getByRole("link", { name: "New package" }).first().click();
+  await page.locator("input[type=file]").setInputFiles({ name: "greeting-1.2.tar.gz", mimeType: "application/gzip", buffer: tarGz({ "install.sh": SCRIPT, "docs/readme.txt": "hi\n" }) });
+  await expect(page.getByText(/entries, checked/)).toBeVisible();
+  await look(page, "new-package-archive");
+  await page.getByRole("button", { name: "Next" }).click();
+
+  await expect(page.getByLabel("File to run")).toHaveValue("install.sh");
+  await page.getByRole("button", { name: "Add argument" }).click();
+  await page.getByLabel("Argument 1", { exact: true }).fill("dear device");
+  await look(page, "new-package-action");
+  await page.getByRole("button", { name: "Next" }).click();
+
+  await expect(page.getByLabel("Name", { exact: true })).toHaveValue("greeting");
+  await expect(page.getByLabel("Version", { exact: true })).toHaveValue("1.2");
+  await look(page, "new-package-details");
+  await page.getByRole("button", { name: "Next" }).click();
+
+  await expect(page.getByText('install.sh "dear device"')).toBeVisible();
+  await look(page, "new-package-review");
+  await page.getByRole("button", { name: "Create, sign and activate" }).click();
+  await expect(page.getByRole("heading", { name: "greeting 1.2", level: 1 })).toBeVisible();
+  await expect(page.getByText("this server's own key")).toBeVisible();
+  await look(page, "package");
+}
+
+async function assign(page: Page): Promise<void> {
+  await page.getByRole("button", { name: "Assign" }).first().click();
+  await page.getByRole("checkbox", { name: /^Select / }).check();
+  await expect(page.getByText("1 device chosen")).toBeVisible();
+  await look(page, "assign");
+  await page.getByRole("dialog").getByRole("button", { name: "Assign" }).click();
+  await expect(page.getByText("Assigned to 1 device.")).toBeVisible();
+
+  // Nothing is loaded again by hand from here: the page hears of every step.
+  const row = page.getByRole("table", { name: "Deployments" }).getByRole("row").nth(1);
+  await expect(row).toContainText("succeeded (exit code 0)", { timeout: 60_000 });
+  await row.getByRole("link").first().click();
+  await expect(page.getByTestId("summary")).toHaveText("succeeded (exit code 0)");
+  const output = page.getByRole("region", { name: "End of the command's output" });
+  await expect(output).toContainText("Hello, dear device");
+  await expect(output).toContainText("<b>not bold</b>");
+  for (const state of ["Assigned", "Accepted", "Started", "Succeeded"]) {
+    await expect(page.getByRole("region", { name: /^Attempt 1/ }).getByText(state, { exact: true })).toBeVisible();
+  }
+  await look(page, "deployment");
+}
+
+async function lookAround(page: Page): Promise<void> {
+  for (const [link, name] of [
+    ["Devices", "devices"],
+    ["Packages", "packages"],
+    ["Deployments", "deployments"],
+    ["Assignments", "assignments"],
+    ["Enrollment tokens", "enrollment-tokens"],
+    ["API tokens", "api-tokens"],
+    ["Trust", "trust"],
+    ["Audit log", "audit"],
+  ] as const) {
+    await page.getByRole("link", { name: link, exact: true }).first().click();
+    await expect(page.getByRole("heading", { name: link, level: 1 })).toBeVisible();
+    await page.waitForLoadState("networkidle");
+    await look(page, name);
+  }
+  await page.getByRole("link", { name: "Trust", exact: true }).click();
+  await expect(page.getByText("This server can sign packages itself")).toBeVisible();
+}

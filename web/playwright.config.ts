@@ -1,0 +1,20 @@
+import { defineConfig } from "@playwright/test";
+
+// Debian's Chromium; as root, which containers often are, it runs only without its sandbox.
+const args = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
+
+export default defineConfig({
+  testDir: "e2e",
+  timeout: 180_000,
+  expect: { timeout: 15_000 },
+  workers: 1,
+  forbidOnly: !!process.env.CI,
+  reporter: "list",
+  use: {
+    browserName: "chromium",
+    launchOptions: { executablePath: process.env.MUSTER_CHROMIUM ?? "/usr/bin/chromium", args },
+    locale: "en-GB",
+    actionTimeout: 15_000,
+    trace: "retain-on-failure",
+  },
+});
