@@ -1,0 +1,139 @@
+package client
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/protocol"
+)
+
+func tlsConfig(ca []byte) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS13}
+	if len(ca) == 0 {
+		return config, nil
+	}
+	config.RootCAs = x509.NewCertPool()
+	if !config.RootCAs.AppendCertsFromPEM(ca) {
+		return nil, fault.Field("ca", "the CA file holds no certificate in PEM form")
+	}
+	return config, nil
+}
+
+// Fingerprint is the SHA-256 of a certificate, lower-case hex.
+func Fingerprint(cert *x509.Certificate) string {
+	sum := sha256.Sum256(cert.Raw)
+	return hex.EncodeToString(sum[:])
+}
+
+// ParseFingerprint accepts upper case and the colons that other tools print.
+func ParseFingerprint(s string) (string, error) {
+	plain := strings.ToLower(strings.NewReplacer(":", "", " ", "").Replace(strings.TrimSpace(s)))
+	if !protocol.IsSHA256(plain) {
+		return "", fault.Field("ca-fingerprint", "%q is not a SHA-256 fingerprint: it has 64 hex digits", s)
+	}
+	return plain, nil
+}
+
+// Authority fetches the CA certificate of a server that is not trusted yet: it begins a handshake that
+// trusts nobody, and so fails before anything is sent, and takes the certificate from the failure.
+// With a fingerprint it returns the certificate that matches, without one the last of the chain, which
+// a person must compare. Whatever it returns is used by normal verification afterwards.
+func Authority(ctx context.Context, server, fingerprint string) (*x509.Certificate, error) {
+	base, err := ParseServer(server)
+	if err != nil {
+		return nil, err
+	}
+	if base.Scheme != "https" {
+		return nil, fault.Field("server", "%s does not use TLS and has no certificate", base)
+	}
+	chain, err := probe(ctx, base)
+	if err != nil {
+		return nil, err
+	}
+	if fingerprint == "" {
+		last := chain[len(chain)-1]
+		if !last.IsCA {
+			return nil, fault.New(fault.Untrusted, "%s shows no CA certificate: give it with --ca-file", base)
+		}
+		return last, nil
+	}
+	for _, cert := range chain {
+		if Fingerprint(cert) == fingerprint {
+			return cert, nil
+		}
+	}
+	return nil, fault.New(fault.Untrusted,
+		"%s is not the server with the CA fingerprint %s (it shows %s): check the address, or somebody is in between", base, fingerprint, Fingerprint(chain[len(chain)-1]))
+}
+
+func probe(ctx context.Context, base *url.URL) ([]*x509.Certificate, error) {
+	transport := &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: x509.NewCertPool()},
+		TLSHandshakeTimeout: 15 * time.Second,
+		DialContext:         (&net.Dialer{Timeout: 15 * time.Second}).DialContext,
+	}
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, base.String(), nil)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Invalid, "make request")
+	}
+	resp, err := transport.RoundTrip(req)
+	if err == nil { // cannot be: no authority is trusted
+		_ = resp.Body.Close()
+		return nil, fault.New(fault.Internal, "the handshake with %s succeeded without any trusted authority", base)
+	}
+	var unverified *tls.CertificateVerificationError
+	if errors.As(err, &unverified) && len(unverified.UnverifiedCertificates) > 0 {
+		return unverified.UnverifiedCertificates, nil
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return nil, &UnreachableError{Server: base.String(), Err: err}
+}
+
+// EncodeCA is the PEM form of a certificate, for Options.CA.
+func EncodeCA(cert *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
+}
+
+// CertificateError says that a server's certificate does not verify.
+type CertificateError struct {
+	Server string
+	// UnknownAuthority is true when only the CA is not known.
+	UnknownAuthority bool
+	Err              error
+}
+
+func (e *CertificateError) Error() string {
+	if e.UnknownAuthority {
+		return e.Server + " has a certificate of an authority that is not trusted: log in again with --ca-fingerprint or --ca-file"
+	}
+	return e.Server + " has a certificate that does not verify: " + e.Err.Error()
+}
+
+// Unwrap gives the fault untrusted.
+func (e *CertificateError) Unwrap() error {
+	return fault.Wrap(e.Err, fault.Untrusted, "the server's certificate does not verify")
+}
+
+func certificateError(base *url.URL, err error) error {
+	var unverified *tls.CertificateVerificationError
+	if !errors.As(err, &unverified) {
+		return nil
+	}
+	var unknown x509.UnknownAuthorityError
+	return &CertificateError{Server: base.String(), UnknownAuthority: errors.As(err, &unknown), Err: unverified.Err}
+}
