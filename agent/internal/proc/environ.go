@@ -1,9 +1,6 @@
 package proc
 
-import (
-	"os"
-	"path/filepath"
-)
+import "path/filepath"
 
 // runnerMark is in the environment of every runner, so that ending a task's processes spares them.
 const runnerMark = "MUSTER_RUNNER=1"
@@ -15,18 +12,8 @@ func environ(extra []string) []string {
 	return append(baseEnviron(), extra...)
 }
 
-// from picks variables of the agent's environment by name.
-func from(names ...string) []string {
-	var env []string
-	for _, name := range names {
-		if value, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+value)
-		}
-	}
-	return env
-}
-
-// absolute makes a child's folder absolute, because runners live in the root folder.
+// absolute makes a command's folder absolute, because runners live in the root folder. No folder stays
+// none: the command then runs in the root folder.
 func absolute(dir string) (string, error) {
 	if dir == "" {
 		return "", nil

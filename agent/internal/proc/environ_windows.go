@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -21,4 +22,15 @@ func lookPath(name, dir string, _ []string) (string, error) {
 		name = filepath.Join(dir, name)
 	}
 	return exec.LookPath(name)
+}
+
+// from picks variables of the agent's environment by name.
+func from(names ...string) []string {
+	var env []string
+	for _, name := range names {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
 }

@@ -45,6 +45,9 @@ func StartRunner(dir string, command Command, hold ...*Lock) (*Run, error) {
 	if err := command.check(); err != nil {
 		return nil, fmt.Errorf("start runner: %w", err)
 	}
+	if command.Dir, err = absolute(command.Dir); err != nil {
+		return nil, fmt.Errorf("start runner: %w", err)
+	}
 	lock, _, err := TryLock(filepath.Join(dir, lockName), "runner")
 	if errors.Is(err, ErrHeld) {
 		return nil, fmt.Errorf("start runner in %s: %w", dir, ErrBegun)
