@@ -1,0 +1,226 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/server/internal/device"
+	"github.com/muster/muster/server/internal/hub"
+	"github.com/muster/muster/server/internal/store"
+)
+
+// mostDevices bounds the devices that one assignment names one by one.
+const mostDevices = 10_000
+
+// Assignment is a package given to devices.
+type Assignment struct {
+	ID             string
+	PackageID      string
+	PackageName    string
+	PackageVersion string
+	AllDevices     bool
+	DeviceCount    int // deployments that it made
+	NotBefore      *time.Time
+	CreatedBy      string
+	CreatedAt      time.Time
+	UnassignedAt   *time.Time
+}
+
+func (r assignmentRow) assignment() Assignment { return Assignment(r) }
+
+// AssignRequest asks to give an active package to devices: those named, or all.
+type AssignRequest struct {
+	PackageID string
+	DeviceIDs []string
+	All       bool
+	NotBefore *time.Time
+	By        string // name of who asks
+}
+
+// Assign makes deployments. A device that has an open deployment of the package gets no second one. A
+// package that is not active is a Conflict, an unknown device NotFound, a revoked one a Conflict.
+func (s *Service) Assign(ctx context.Context, req AssignRequest) (Assignment, error) {
+	if req.All == (len(req.DeviceIDs) > 0) {
+		return Assignment{}, fault.Field("body.device_ids", "name devices, or all; not both")
+	}
+	if len(req.DeviceIDs) > mostDevices {
+		return Assignment{}, fault.Field("body.device_ids", "%d devices named; at most %d are taken", len(req.DeviceIDs), mostDevices)
+	}
+	pkg, err := s.pkg(ctx, req.PackageID)
+	if err != nil {
+		return Assignment{}, err
+	}
+	if err := mustBeActive(pkg); err != nil {
+		return Assignment{}, err
+	}
+	targets, err := s.devices.Targets(ctx, req.DeviceIDs, req.All)
+	if err != nil {
+		return Assignment{}, err
+	}
+	if err := mayWork(targets); err != nil {
+		return Assignment{}, err
+	}
+	row := assignmentRow{
+		PackageID: pkg.ID, PackageName: pkg.Name, PackageVersion: pkg.Version, AllDevices: req.All,
+		NotBefore: future(req.NotBefore), CreatedBy: cut(req.By, 120), CreatedAt: store.Now(),
+	}
+	ids, err := newIDs(1)
+	if err != nil {
+		return Assignment{}, err
+	}
+	row.ID = ids[0]
+	row, e, err := s.store.assign(ctx, row, pkg, targets, newIDs)
+	if err != nil {
+		return Assignment{}, err
+	}
+	s.log.Info("package assigned", "assignment", row.ID, "package", pkg.Name, "version", pkg.Version, "devices", row.DeviceCount)
+	s.tell(e)
+	s.live.Notify(hub.Event{Type: "package", ID: pkg.ID, PackageID: pkg.ID})
+	// Retired meanwhile? Then the event of it may have come before these deployments were there.
+	if err := s.syncPackage(ctx, pkg.ID); err != nil {
+		s.log.Warn("bring deployments in line with their package", "package", pkg.ID, "err", err)
+	}
+	return row.assignment(), nil
+}
+
+func mustBeActive(p Package) error {
+	switch p.State {
+	case PackageActive:
+		return nil
+	case PackageRetired:
+		return fault.New(fault.Conflict, "package %s %s is retired; make a new version", p.Name, p.Version)
+	default:
+		return fault.New(fault.Conflict, "package %s %s is not active; sign and activate it first", p.Name, p.Version)
+	}
+}
+
+func mayWork(targets []device.Target) error {
+	for _, t := range targets {
+		if t.State == protocol.DeviceRevoked {
+			return fault.New(fault.Conflict, "device %s (%s) is revoked", t.Hostname, t.ID)
+		}
+	}
+	return nil
+}
+
+// future is t in UTC, or nil when it has passed already.
+func future(t *time.Time) *time.Time {
+	if t == nil || !t.After(store.Now()) {
+		return nil
+	}
+	u := t.UTC().Truncate(time.Millisecond)
+	return &u
+}
+
+func newIDs(n int) ([]string, error) {
+	ids := make([]string, n)
+	for i := range ids {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return nil, fmt.Errorf("make id: %w", err)
+		}
+		ids[i] = id.String()
+	}
+	return ids, nil
+}
+
+// Unassign takes an assignment back: all its open deployments end as unassigned.
+func (s *Service) Unassign(ctx context.Context, id, who string) error {
+	if err := s.store.takeBack(ctx, id); err != nil {
+		return err
+	}
+	e, err := s.store.endAll(ctx, unassigning(who), "assignment_id = ?", id)
+	s.tell(e)
+	return err
+}
+
+// Cancel ends a deployment that is open or blocks others. A command that has started is not stopped;
+// its result still enters the timeline. One that is over is a Conflict.
+func (s *Service) Cancel(ctx context.Context, id, who string) error {
+	e, err := s.store.cancel(ctx, id, ending{sourceAdmin, protocol.StateCancelled, protocol.ReasonByAdmin, "cancelled by " + who})
+	if err != nil {
+		return err
+	}
+	s.tell(e)
+	return nil
+}
+
+// Retry starts a new attempt of a deployment that is over or waits. One that is under way is a
+// Conflict, and so is one of a package that is not active.
+func (s *Service) Retry(ctx context.Context, id, who string) error {
+	row, err := s.store.deployment(ctx, id)
+	if err != nil {
+		return err
+	}
+	pkg, err := s.pkg(ctx, row.PackageID)
+	if err != nil {
+		return err
+	}
+	if err := mustBeActive(pkg); err != nil {
+		return err
+	}
+	targets, err := s.devices.Targets(ctx, []string{row.DeviceID}, false)
+	if err != nil {
+		return err
+	}
+	if err := mayWork(targets); err != nil {
+		return err
+	}
+	e, err := s.store.retry(ctx, id, pkg.InstructionDigest, who)
+	if err != nil {
+		return err
+	}
+	s.tell(e)
+	return nil
+}
+
+// PackageChanged brings a package's open deployments in line with it: retired ends them, a new
+// signature reaches them. It may be called any number of times.
+func (s *Service) PackageChanged(ctx context.Context, packageID string) {
+	if err := s.syncPackage(ctx, packageID); err != nil {
+		s.log.Error("bring deployments in line with their package", "package", packageID, "err", err)
+	}
+}
+
+func (s *Service) syncPackage(ctx context.Context, id string) error {
+	pkg, err := s.pkg(ctx, id)
+	if err != nil {
+		return err
+	}
+	var e effects
+	switch pkg.State {
+	case PackageRetired:
+		e, err = s.store.endAll(ctx, ending{
+			sourceServer, protocol.StateCancelled, protocol.ReasonRetired,
+			fmt.Sprintf("package %s %s was retired", pkg.Name, pkg.Version),
+		}, "package_id = ?", id)
+	case PackageActive:
+		e, err = s.store.resign(ctx, pkg)
+	}
+	s.tell(e) // what was committed before an error has happened
+	return err
+}
+
+// DeviceChanged brings a device's open deployments in line with its state: those that waited for its
+// approval go on, those of a revoked device end.
+func (s *Service) DeviceChanged(ctx context.Context, c device.Change) {
+	var e effects
+	var err error
+	switch c.State {
+	case protocol.DeviceActive:
+		e, err = s.store.releasePending(ctx, c.DeviceID)
+	case protocol.DeviceRevoked:
+		e, err = s.store.endAll(ctx, ending{
+			sourceServer, protocol.StateCancelled, protocol.ReasonByAdmin, "the device was revoked",
+		}, "device_id = ?", c.DeviceID)
+	}
+	s.tell(e)
+	if err != nil {
+		s.log.Error("bring deployments in line with their device", "device", c.DeviceID, "err", err)
+	}
+}

@@ -1,0 +1,243 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/server/internal/store"
+)
+
+// Group commit: while one transaction runs, the batches that arrive wait for the next one together.
+const (
+	queueLength   = 1024             // batches that may wait
+	commitReports = 2000             // reports in one transaction
+	commitWait    = 30 * time.Second // for a place and an answer; then the device keeps its reports
+)
+
+// batch is what one device sent at once.
+type batch struct {
+	reports []incoming
+	refused []error // per report, set by the committer
+	err     error
+	done    chan struct{}
+}
+
+// Ingest takes a device's reports, by whatever way they came. When it returns, the acknowledged ones
+// are committed. A refused one will never be taken; an error means that nothing is known of any of
+// them and the device is to send them again.
+func (s *Service) Ingest(ctx context.Context, deviceID string, reports []protocol.Report) (protocol.Ack, error) {
+	ack := protocol.Ack{IDs: []string{}}
+	if len(reports) > protocol.MaxReports {
+		return ack, fault.New(fault.TooLarge, "%d reports at once; at most %d are taken", len(reports), protocol.MaxReports)
+	}
+	now := store.Now()
+	b := &batch{done: make(chan struct{})}
+	refuse := func(id string, err error) {
+		ack.Refused = append(ack.Refused, protocol.RefusedItem{ID: id, Code: string(fault.CodeOf(err)), Message: err.Error()})
+	}
+	var facts *protocol.Report
+	for i, r := range reports {
+		in, err := check(deviceID, r, now)
+		switch {
+		case err != nil:
+			refuse(r.ID, err)
+		case r.Kind == protocol.ReportFacts:
+			if facts == nil || !r.Facts.ChangedAt.Before(facts.Facts.ChangedAt) {
+				facts = &reports[i]
+			}
+			ack.IDs = append(ack.IDs, r.ID)
+		default:
+			b.reports = append(b.reports, in)
+		}
+	}
+	if facts != nil { // the newest ones say all that the others said
+		if err := s.devices.UpdateFacts(ctx, deviceID, *facts.Facts); err != nil {
+			return protocol.Ack{}, err
+		}
+	}
+	if err := s.commit(ctx, b); err != nil {
+		return protocol.Ack{}, err
+	}
+	for i, r := range b.reports {
+		if b.refused[i] != nil {
+			refuse(r.reportID, b.refused[i])
+		} else {
+			ack.IDs = append(ack.IDs, r.reportID)
+		}
+	}
+	s.metrics.reports.Add(float64(len(ack.IDs)))
+	s.metrics.refused.Add(float64(len(ack.Refused)))
+	return ack, nil
+}
+
+// commit hands the batch to the committer and waits for its answer.
+func (s *Service) commit(ctx context.Context, b *batch) error {
+	if len(b.reports) == 0 {
+		return nil
+	}
+	timeout := time.NewTimer(commitWait)
+	defer timeout.Stop()
+	busy := fault.New(fault.Unavailable, "the server cannot take reports now; send them again later")
+	select {
+	case s.queue <- b:
+	case <-ctx.Done():
+		return fault.Wrap(ctx.Err(), fault.Unavailable, "commit reports")
+	case <-s.stopped:
+		return busy
+	case <-timeout.C:
+		return busy
+	}
+	select {
+	case <-b.done:
+		return b.err
+	case <-ctx.Done():
+		return fault.Wrap(ctx.Err(), fault.Unavailable, "commit reports")
+	case <-s.stopped:
+		select { // it may have been the last one answered
+		case <-b.done:
+			return b.err
+		default:
+			return busy
+		}
+	case <-timeout.C:
+		return busy
+	}
+}
+
+// commitLoop is the only writer of reports.
+func (s *Service) commitLoop(ctx context.Context) {
+	for {
+		var first *batch
+		select {
+		case <-ctx.Done():
+			return
+		case first = <-s.queue:
+		}
+		group, n := []*batch{first}, len(first.reports)
+		for more := true; more && n < commitReports; {
+			select {
+			case b := <-s.queue:
+				group, n = append(group, b), n+len(b.reports)
+			default:
+				more = false
+			}
+		}
+		// A commit that has begun is finished, also when the server is shutting down.
+		s.commitGroup(context.WithoutCancel(ctx), group)
+	}
+}
+
+// commitGroup commits the batches together. Should that fail, each is tried alone, so that one batch
+// that the database cannot take does not hold up other devices for ever.
+func (s *Service) commitGroup(ctx context.Context, group []*batch) {
+	var all []incoming
+	for _, b := range group {
+		all = append(all, b.reports...)
+	}
+	begin := time.Now()
+	refused, effects, err := s.store.apply(ctx, all)
+	s.metrics.commit.Observe(time.Since(begin).Seconds())
+	s.metrics.group.Observe(float64(len(all)))
+	if err != nil && len(group) > 1 {
+		s.log.Warn("commit reports of several devices; trying each alone", "count", len(group), "err", err)
+		for _, b := range group {
+			s.commitGroup(ctx, []*batch{b})
+		}
+		return
+	}
+	for _, b := range group {
+		if err != nil {
+			b.err = fmt.Errorf("commit reports: %w", err)
+		} else {
+			b.refused, refused = refused[:len(b.reports)], refused[len(b.reports):]
+		}
+		close(b.done)
+	}
+	if err == nil {
+		s.tell(effects)
+	}
+}
+
+// check turns a report into what the store takes, with bounded fields. Its errors are for good.
+func check(deviceID string, r protocol.Report, now time.Time) (incoming, error) {
+	in := incoming{deviceID: deviceID, reportID: r.ID, time: reportTime(r.Time, now)}
+	if id, err := uuid.Parse(r.ID); err != nil || id.String() != r.ID {
+		return in, fault.Field("id", "the report id %q is not a UUID in lower case", cut(r.ID, 64))
+	}
+	switch {
+	case r.Kind == protocol.ReportFacts && r.Facts != nil:
+		return in, nil
+	case r.Kind == protocol.ReportDeployment && r.Deployment != nil:
+		in.body = *r.Deployment
+	case r.Kind == protocol.ReportTask && r.Task != nil:
+		// A task that could not be begun is the refusal of its attempt: tasks are named by attempt.
+		in.body = protocol.DeploymentReport{
+			AttemptID: r.Task.TaskID, State: protocol.StateRefused, Reason: r.Task.Reason, Message: r.Task.Message,
+		}
+	default:
+		return in, fault.New(fault.Unsupported, "report kind %q is not known here, or its body is missing", cut(r.Kind, 40))
+	}
+	b := &in.body
+	if !b.State.FromDevice() {
+		return in, fault.Field("deployment.state", "a device does not report state %q", cut(string(b.State), 40))
+	}
+	b.Reason = protocol.Reason(cut(string(b.Reason), 40))
+	b.Message = cut(b.Message, protocol.MaxMessage)
+	b.Signal = cut(b.Signal, 40)
+	b.Output = tail(b.Output, protocol.MaxOutputTail)
+	b.OutputBytes, b.DurationMS = max(0, b.OutputBytes), max(0, b.DurationMS)
+	b.Files, b.Bytes = max(0, b.Files), max(0, b.Bytes)
+	if b.ExitCode != nil && int(int32(*b.ExitCode)) != *b.ExitCode { //nolint:gosec // the conversion is the check
+		low := int(int32(uint32(*b.ExitCode))) // Windows codes as they are written elsewhere: 0xC0000005
+		b.ExitCode = &low
+	}
+	if b.NextTry != nil {
+		next := b.NextTry.UTC().Truncate(time.Millisecond)
+		b.NextTry = &next
+		if next.Year() < 2000 || next.Year() > 9999 {
+			b.NextTry = nil
+		}
+	}
+	return in, nil
+}
+
+// reportTime is the device's time when it can be true, else the time of arrival.
+func reportTime(t, now time.Time) time.Time {
+	t = t.UTC().Truncate(time.Millisecond)
+	if t.Year() < 2000 || t.After(now) {
+		return now
+	}
+	return t
+}
+
+// cut keeps the first n bytes of valid text.
+func cut(s string, n int) string {
+	s = strings.ToValidUTF8(s, "")
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// tail keeps the last n bytes of valid text.
+func tail(s string, n int) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= n {
+		return s
+	}
+	start := len(s) - n
+	for start < len(s) && !utf8.RuneStart(s[start]) {
+		start++
+	}
+	return s[start:]
+}
