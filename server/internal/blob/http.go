@@ -13,10 +13,7 @@ import (
 )
 
 // API is the admin API of uploads.
-type API struct{ service *Service }
-
-// NewAPI makes the API.
-func NewAPI(s *Service) *API { return &API{service: s} }
+type API struct{ Service *Service }
 
 type uploadOutput struct{ Body Upload }
 
@@ -80,7 +77,7 @@ func (a *API) Register(h huma.API) {
 }
 
 func (a *API) create(ctx context.Context, in *uploadCreateInput) (*uploadOutput, error) {
-	u, err := a.service.Create(ctx, in.Body.FileName, in.Body.Size)
+	u, err := a.Service.Create(ctx, in.Body.FileName, in.Body.Size)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +87,7 @@ func (a *API) create(ctx context.Context, in *uploadCreateInput) (*uploadOutput,
 }
 
 func (a *API) get(ctx context.Context, in *uploadID) (*uploadOutput, error) {
-	u, err := a.service.Upload(ctx, in.ID)
+	u, err := a.Service.Upload(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +98,7 @@ func (a *API) append(ctx context.Context, in *uploadAppendInput) (*uploadOutput,
 	if in.length > MaxPatch {
 		return nil, fault.New(fault.TooLarge, "one request may carry %d octets, this one has %d: send the file in parts", MaxPatch, in.length)
 	}
-	u, err := a.service.Append(ctx, in.ID, in.Offset, in.body)
+	u, err := a.Service.Append(ctx, in.ID, in.Offset, in.body)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +106,7 @@ func (a *API) append(ctx context.Context, in *uploadAppendInput) (*uploadOutput,
 }
 
 func (a *API) finish(ctx context.Context, in *uploadFinishInput) (*uploadOutput, error) {
-	u, err := a.service.Finish(ctx, in.ID, in.Body.SHA256)
+	u, err := a.Service.Finish(ctx, in.ID, in.Body.SHA256)
 	if err != nil {
 		return nil, err
 	}
@@ -117,5 +114,5 @@ func (a *API) finish(ctx context.Context, in *uploadFinishInput) (*uploadOutput,
 }
 
 func (a *API) delete(ctx context.Context, in *uploadID) (*struct{}, error) {
-	return nil, a.service.Delete(ctx, in.ID)
+	return nil, a.Service.Delete(ctx, in.ID)
 }

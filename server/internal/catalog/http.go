@@ -13,10 +13,7 @@ import (
 )
 
 // API is the admin API of packages.
-type API struct{ service *Service }
-
-// NewAPI makes the API.
-func NewAPI(s *Service) *API { return &API{service: s} }
+type API struct{ Service *Service }
 
 // packageFields are what an author decides, in requests and answers alike.
 type packageFields struct {
@@ -161,7 +158,7 @@ func (a *API) list(ctx context.Context, in *packageListInput) (*packageListOutpu
 	if cursor != nil {
 		q.After = cursor[0]
 	}
-	list, err := a.service.List(ctx, q)
+	list, err := a.Service.List(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +171,7 @@ func (a *API) list(ctx context.Context, in *packageListInput) (*packageListOutpu
 }
 
 func (a *API) create(ctx context.Context, in *packageCreateInput) (*packageOutput, error) {
-	p, err := a.service.Create(ctx, in.Body.spec(in.Body.Priority), in.Body.UploadID)
+	p, err := a.Service.Create(ctx, in.Body.spec(in.Body.Priority), in.Body.UploadID)
 	if err == nil {
 		api.ExchangeFrom(ctx).SetTarget(p.ID)
 	}
@@ -182,16 +179,16 @@ func (a *API) create(ctx context.Context, in *packageCreateInput) (*packageOutpu
 }
 
 func (a *API) get(ctx context.Context, in *packageID) (*packageOutput, error) {
-	p, err := a.service.Package(ctx, in.ID)
+	p, err := a.Service.Package(ctx, in.ID)
 	return a.output(ctx, p, err)
 }
 
 func (a *API) delete(ctx context.Context, in *packageID) (*struct{}, error) {
-	return nil, a.service.Delete(ctx, in.ID)
+	return nil, a.Service.Delete(ctx, in.ID)
 }
 
 func (a *API) instruction(ctx context.Context, in *packageID) (*packageInstructionOutput, error) {
-	payload, envelope, err := a.service.Instruction(ctx, in.ID)
+	payload, envelope, err := a.Service.Instruction(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +201,7 @@ func (a *API) putInstruction(ctx context.Context, in *packageInstructionInput) (
 	if len(in.Body.Envelope) == 0 {
 		return nil, fault.Field("body.envelope", "the envelope is empty")
 	}
-	p, err := a.service.PutInstruction(ctx, in.ID, in.Body.Envelope)
+	p, err := a.Service.PutInstruction(ctx, in.ID, in.Body.Envelope)
 	return a.output(ctx, p, err)
 }
 
@@ -213,17 +210,17 @@ func (a *API) sign(ctx context.Context, in *packageSignInput) (*packageOutput, e
 	if in.Body != nil {
 		validFor = time.Duration(in.Body.ExpiresInDays) * 24 * time.Hour
 	}
-	p, err := a.service.Sign(ctx, in.ID, validFor)
+	p, err := a.Service.Sign(ctx, in.ID, validFor)
 	return a.output(ctx, p, err)
 }
 
 func (a *API) activate(ctx context.Context, in *packageID) (*packageOutput, error) {
-	p, err := a.service.Activate(ctx, in.ID)
+	p, err := a.Service.Activate(ctx, in.ID)
 	return a.output(ctx, p, err)
 }
 
 func (a *API) retire(ctx context.Context, in *packageID) (*packageOutput, error) {
-	p, err := a.service.Retire(ctx, in.ID)
+	p, err := a.Service.Retire(ctx, in.ID)
 	return a.output(ctx, p, err)
 }
 
@@ -246,7 +243,7 @@ func (a *API) bodies(ctx context.Context, list ...Package) ([]packageBody, error
 	for n, p := range list {
 		ids[n] = p.ID
 	}
-	counts, err := a.service.deployments(ctx, ids)
+	counts, err := a.Service.deployments(ctx, ids)
 	if err != nil {
 		return nil, err
 	}

@@ -12,10 +12,7 @@ import (
 )
 
 // API is the admin API of trust.
-type API struct{ service *Service }
-
-// NewAPI makes the API.
-func NewAPI(s *Service) *API { return &API{service: s} }
+type API struct{ Service *Service }
 
 // trustKey is a key as admins see it.
 type trustKey struct {
@@ -68,33 +65,33 @@ func (a *API) get(context.Context, *struct{}) (*trustOutput, error) {
 }
 
 func (a *API) publish(ctx context.Context, in *trustPublishInput) (*trustOutput, error) {
-	if err := a.service.Publish(ctx, in.Body.Envelope); err != nil {
+	if err := a.Service.Publish(ctx, in.Body.Envelope); err != nil {
 		return nil, err
 	}
 	return a.output(), nil
 }
 
 func (a *API) revoke(ctx context.Context, in *trustRevokeInput) (*trustOutput, error) {
-	if err := a.service.Revoke(ctx, in.Body.Names...); err != nil {
+	if err := a.Service.Revoke(ctx, in.Body.Names...); err != nil {
 		return nil, err
 	}
 	return a.output(), nil
 }
 
 func (a *API) output() *trustOutput {
-	doc := a.service.Current()
+	doc := a.Service.Current()
 	out := trustBody{
-		Version: doc.Version, IssuedAt: doc.IssuedAt, RootFingerprint: a.service.RootFingerprint(),
-		ServerCanSign: a.service.CanSign(), Keys: []trustKey{}, Thresholds: map[trust.Role]int{},
+		Version: doc.Version, IssuedAt: doc.IssuedAt, RootFingerprint: a.Service.RootFingerprint(),
+		ServerCanSign: a.Service.CanSign(), Keys: []trustKey{}, Thresholds: map[trust.Role]int{},
 		Revoked: append([]string{}, doc.Revoked...),
 	}
 	for _, k := range doc.Keys {
-		out.Keys = append(out.Keys, trustKey{ID: k.ID, Roles: k.Roles, AddedAt: a.service.addedAt(k.ID)})
+		out.Keys = append(out.Keys, trustKey{ID: k.ID, Roles: k.Roles, AddedAt: a.Service.addedAt(k.ID)})
 	}
 	for _, r := range trust.Roles() {
 		out.Thresholds[r] = doc.Threshold(r)
 	}
-	if newest := a.service.ChainSince(doc.Version - 1); len(newest) > 0 {
+	if newest := a.Service.ChainSince(doc.Version - 1); len(newest) > 0 {
 		out.Envelope = newest[0]
 	}
 	return &trustOutput{Body: out}
