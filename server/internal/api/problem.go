@@ -125,5 +125,9 @@ func newError(status int, msg string, errs ...error) huma.StatusError {
 		}
 		p.Errors = append(p.Errors, protocol.ProblemField{Message: problemOf(err).Detail})
 	}
+	if len(p.Errors) > 0 { // "validation failed" helps nobody
+		first := p.Errors[0]
+		p.Detail = strings.TrimPrefix(first.Field+": "+first.Message, ": ")
+	}
 	return p
 }

@@ -133,9 +133,17 @@ func writeTar(ctx context.Context, src Source, m manifest, database string, w io
 func walk(ctx context.Context, src Source, visit func(rel, path string) error) error {
 	skip := map[string]bool{}
 	for _, p := range src.Skip {
-		skip[filepath.Clean(p)] = true
+		abs, err := filepath.Abs(p)
+		if err != nil {
+			return fmt.Errorf("name %s: %w", p, err)
+		}
+		skip[abs] = true
 	}
-	return filepath.WalkDir(src.Data, func(path string, d fs.DirEntry, err error) error {
+	data, err := filepath.Abs(src.Data)
+	if err != nil {
+		return fmt.Errorf("name data directory: %w", err)
+	}
+	return filepath.WalkDir(data, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
@@ -145,10 +153,10 @@ func walk(ctx context.Context, src Source, visit func(rel, path string) error) e
 			return ctx.Err()
 		case d.IsDir() && strings.HasPrefix(d.Name(), workPrefix):
 			return filepath.SkipDir
-		case !d.Type().IsRegular() || skip[filepath.Clean(path)]:
+		case !d.Type().IsRegular() || skip[path]:
 			return nil
 		}
-		rel, err := filepath.Rel(src.Data, path)
+		rel, err := filepath.Rel(data, path)
 		if err != nil {
 			return fmt.Errorf("name %s: %w", path, err)
 		}

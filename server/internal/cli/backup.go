@@ -74,18 +74,14 @@ func (p *program) runRestore(ctx context.Context, path string) error {
 		return err
 	}
 	log := p.logger(cfg)
-	data, err := filepath.Abs(cfg.Data)
-	if err != nil {
-		return fmt.Errorf("find data directory: %w", err)
-	}
 	err = backup.Restore(ctx, path, backup.Target{
-		Data: data, SQLite: sqliteFile(cfg),
+		Data: cfg.Data, SQLite: sqliteFile(cfg),
 		Load: func(ctx context.Context, rows io.Reader) error { return loadRows(ctx, cfg, log, rows) },
 	})
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(p.out, "restored into %s\n", data)
+	fmt.Fprintf(p.out, "restored into %s\n", cfg.Data)
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -113,6 +114,9 @@ func (p *program) load() (config.Config, error) {
 	}
 	if err != nil {
 		return c, usageError{err}
+	}
+	if c.Data, err = filepath.Abs(c.Data); err != nil {
+		return c, fmt.Errorf("find data directory: %w", err)
 	}
 	return c, nil
 }

@@ -3,15 +3,18 @@ package cli
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/muster/muster/packages/buildinfo"
 	"github.com/muster/muster/server/internal/about"
 	"github.com/muster/muster/server/internal/audit"
+	"github.com/muster/muster/server/internal/blob"
 	"github.com/muster/muster/server/internal/bus"
 	"github.com/muster/muster/server/internal/httpapi"
 	"github.com/muster/muster/server/internal/hub"
+	"github.com/muster/muster/server/internal/trust"
 	"github.com/muster/muster/server/internal/user"
 	"github.com/muster/muster/web"
 )
@@ -25,10 +28,12 @@ type parts struct {
 	hub   *hub.Hub
 	users *user.Service
 	audit *audit.Service
+	trust *trust.Service
+	blobs *blob.Service
 }
 
 // wire makes every feature with what it needs, and the HTTP side over them.
-func (s *Server) wire(context.Context) (*httpapi.Server, error) {
+func (s *Server) wire(ctx context.Context) (*httpapi.Server, error) {
 	p := &s.parts
 	if err := s.observe(); err != nil {
 		return nil, err
@@ -37,6 +42,17 @@ func (s *Server) wire(context.Context) (*httpapi.Server, error) {
 	p.hub = hub.New(hub.Options{Bus: p.bus, Log: s.log, Registerer: s.reg})
 	p.users = user.New(user.Options{DB: s.DB, Log: s.log})
 	p.audit = audit.New(audit.Options{DB: s.DB, Log: s.log})
+	p.trust = trust.New(trust.Options{DB: s.DB, Log: s.log, Keys: filepath.Join(s.cfg.Data, "keys")})
+	if err := p.trust.Start(ctx); err != nil {
+		return nil, err
+	}
+	dir, err := blob.OpenDir(filepath.Join(s.cfg.Data, "blobs"))
+	if err != nil {
+		return nil, err
+	}
+	p.blobs = blob.New(blob.Options{DB: s.DB, Store: dir, Log: s.log, Actor: actorName, Notify: func(id string) {
+		p.hub.Notify(hub.Event{Type: "upload", ID: id})
+	}})
 
 	return httpapi.New(httpapi.Options{
 		Log: s.log, Version: buildinfo.Version, Users: p.users, Audit: p.audit, Ready: s.DB.Ping,
@@ -49,6 +65,8 @@ func (s *Server) features() []httpapi.Feature {
 	return []httpapi.Feature{
 		&user.API{Service: s.parts.users},
 		&about.API{Describe: s.describe},
+		&trust.API{Service: s.parts.trust},
+		&blob.API{Service: s.parts.blobs},
 		&audit.API{Service: s.parts.audit},
 	}
 }
@@ -56,16 +74,21 @@ func (s *Server) features() []httpapi.Feature {
 func (s *Server) describe(context.Context) (about.Server, error) {
 	return about.Server{
 		Name: s.cfg.Name, Version: buildinfo.Version, URLs: s.cfg.URLs(s.public.Addr()),
-		CAFingerprint: s.CA.Fingerprint(), StartedAt: s.started,
+		CAFingerprint: s.CA.Fingerprint(), RootFingerprint: s.parts.trust.RootFingerprint(),
+		ServerCanSign: s.parts.trust.CanSign(), StartedAt: s.started,
 	}, nil
 }
 
 // background runs what works by itself until the server stops.
 func (s *Server) background(ctx context.Context) {
-	for _, run := range []func(context.Context){s.CA.Run, s.parts.users.RunCleanup, s.parts.audit.RunCleanup} {
+	p := &s.parts
+	for _, run := range []func(context.Context){s.CA.Run, p.users.RunCleanup, p.audit.RunCleanup, p.blobs.Run} {
 		s.running.Go(func() { run(ctx) })
 	}
 }
+
+// actorName is who asks for something, for rows that name their maker.
+func actorName(ctx context.Context) string { return user.FromContext(ctx).Name }
 
 // observe registers figures about the process and its database.
 func (s *Server) observe() error {

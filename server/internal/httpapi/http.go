@@ -22,6 +22,9 @@ import (
 	"github.com/muster/muster/server/internal/user"
 )
 
+// anyPath is the route of the web page, which takes every path that nobody else has.
+const anyPath = "/*"
+
 // Feature brings operations of the admin API.
 type Feature interface{ Register(huma.API) }
 
@@ -86,7 +89,8 @@ func New(o Options) *Server {
 	e.GET("/healthz", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
 	e.GET("/readyz", s.ready)
 	ui := newPage(o.UI)
-	e.RouteNotFound("/*", ui.serve, compress())
+	e.GET(anyPath, ui.serve, compress())
+	e.HEAD(anyPath, ui.serve)
 	return s
 }
 
@@ -174,6 +178,9 @@ func (s *Server) echoError(c echo.Context, he *echo.HTTPError) error {
 	case http.StatusNotFound:
 		return fault.New(fault.NotFound, "there is nothing at %s", r.URL.Path)
 	case http.StatusMethodNotAllowed:
+		if c.Path() == anyPath && (under(r.URL.Path, "/api") || under(r.URL.Path, "/agent")) {
+			return fault.New(fault.NotFound, "there is nothing at %s", r.URL.Path)
+		}
 		p := api.ProblemOf(fault.New(fault.Unsupported, "%s cannot be used with %s", r.URL.Path, r.Method))
 		p.Status, p.Title = he.Code, http.StatusText(he.Code)
 		return p

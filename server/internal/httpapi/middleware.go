@@ -24,13 +24,13 @@ const (
 func (s *Server) middleware() []echo.MiddlewareFunc {
 	m := newMetrics(s.opt.Registerer, s.opt.Log)
 	return []echo.MiddlewareFunc{
-		s.observe(m),     // log, metrics; makes the Exchange that all others use
-		s.recovered,      // a panic ends one request, not the server
-		secured,          // headers against framing, sniffing, injected scripts
-		limited,          // no request holds a connection for ever
-		sameOrigin(),     // a foreign site's page cannot use a browser's session
-		s.identified,     // session or API token → actor
-		s.recorded,       // audit trail
+		s.observe(m), // log, metrics; makes the Exchange that all others use
+		s.recovered,  // a panic ends one request, not the server
+		secured,      // headers against framing, sniffing, injected scripts
+		limited,      // no request holds a connection for ever
+		sameOrigin(), // a foreign site's page cannot use a browser's session
+		s.identified, // session or API token → actor
+		s.recorded,   // audit trail
 	}
 }
 

@@ -27,9 +27,6 @@ func (p *page) serve(c echo.Context) error {
 	if under(r.URL.Path, "/api") || under(r.URL.Path, "/agent") {
 		return echo.ErrNotFound
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return echo.ErrMethodNotAllowed
-	}
 	h := c.Response().Header()
 	if data, ok := p.read(name); ok {
 		h.Set("Cache-Control", "no-cache")

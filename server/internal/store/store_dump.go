@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +23,9 @@ const migrationTable = "migrations"
 // Snapshot writes a consistent copy of a SQLite database to a new file while others write on.
 func (db *DB) Snapshot(ctx context.Context, path string) error {
 	if err := db.With(ctx).Exec("VACUUM INTO ?", path).Error; err != nil {
+		return fmt.Errorf("copy database: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
 		return fmt.Errorf("copy database: %w", err)
 	}
 	return nil
