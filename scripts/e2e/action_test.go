@@ -34,12 +34,12 @@ chroot "$1" /usr/bin/hello`))
 	file := filepath.Join(t.TempDir(), "hello.tar.gz")
 	require.NoError(t, os.WriteFile(file, archive, 0o600))
 
-	id := s.createPackage(t, "--name", "hello", "--version", "2.10", "--action", "launch", "--archive", file, "--", "install.sh", root)
+	id := s.createPackage(t, "--name", "hello", "--version", "2.10", "--action", "launch", "--no-sign", file, "--", "install.sh", root)
 	for _, verb := range []string{"sign", "activate"} {
 		r := s.muster(t, "package", verb, id)
 		require.Zero(t, r.code, r.stderr)
 	}
-	r := s.muster(t, "assign", id, "--device", a.device, "--wait")
+	r := s.muster(t, "assign", "--package", id, "--device", a.device, "--wait")
 	require.Zero(t, r.code, "%s%s", r.stdout, r.stderr)
 	require.Contains(t, r.stdout, "succeeded (exit code 0)")
 

@@ -36,7 +36,7 @@ func TestCommandLine_badInput(t *testing.T) {
 	absent := "01900000-0000-7000-8000-000000000000"
 	unreachable := []string{"MUSTER_SERVER=https://127.0.0.1:" + freePort(t), "MUSTER_TOKEN=mapi_" + strings.Repeat("0", 64)}
 	create := func(more ...string) []string {
-		return append([]string{"package", "create", "--name", "x", "--version", "1"}, more...)
+		return append([]string{"package", "create", "--name", "x", "--version", "1", "--no-sign"}, more...)
 	}
 
 	for name, c := range map[string]struct {
@@ -56,11 +56,11 @@ func TestCommandLine_badInput(t *testing.T) {
 		"no such action":          {args: create("--action", "explode", "--", "x"), code: exitUsage, want: "explode"},
 		"priority too high":       {args: create("--action", "execute", "--priority", "11", "--", "x"), code: exitUsage, want: "11"},
 		"priority is a word":      {args: create("--action", "execute", "--priority", "high", "--", "x"), code: exitUsage, want: "high"},
-		"launch without archive":  {args: create("--action", "launch", "--", "run.sh"), code: exitUsage, want: "archive"},
-		"not an archive":          {args: create("--action", "launch", "--archive", text, "--", "run.sh"), code: exitFailed, want: "zip"},
-		"absent archive":          {args: create("--action", "launch", "--archive", filepath.Join(dir, "none.zip"), "--", "run.sh"), code: exitFailed, want: "none.zip"},
-		"not in the archive":      {args: create("--action", "launch", "--archive", archive, "--", "other.sh"), code: exitFailed, want: "other.sh"},
-		"relative store path":     {args: create("--action", "store", "--archive", archive, "--store-path", "here"), code: exitUsage, want: "here"},
+		"launch without archive":  {args: create("--action", "launch", "--", "run.sh"), code: exitFailed, want: "archive"},
+		"not an archive":          {args: create("--action", "launch", text, "--", "run.sh"), code: exitFailed, want: "zip"},
+		"absent archive":          {args: create("--action", "launch", filepath.Join(dir, "none.zip"), "--", "run.sh"), code: exitFailed, want: "none.zip"},
+		"not in the archive":      {args: create("--action", "launch", archive, "--", "other.sh"), code: exitFailed, want: "other.sh"},
+		"relative store path":     {args: create("--action", "store", archive, "--store-path", "here"), code: exitUsage, want: "here"},
 		"over-long name":          {args: []string{"package", "create", "--name", strings.Repeat("x", 200), "--version", "1", "--action", "execute", "--", "x"}, code: exitUsage, want: "120"},
 		"server not there":        {args: []string{"device", "list"}, env: unreachable, conf: "none", code: exitUnreachable, want: "127.0.0.1"},
 		"not logged in":           {args: []string{"device", "list"}, conf: filepath.Join(dir, "absent.json"), code: exitUsage, want: "login"},
@@ -70,7 +70,7 @@ func TestCommandLine_badInput(t *testing.T) {
 		"wrong CA fingerprint":    {args: []string{"login", s.url, "--username", "admin", "--password-file", text, "--ca-fingerprint", strings.Repeat("0", 64)}, conf: filepath.Join(dir, "new2.json"), code: exitUnreachable, want: "fingerprint"},
 		"malformed fingerprint":   {args: []string{"login", s.url, "--username", "admin", "--password-file", text, "--ca-fingerprint", "xyz"}, conf: filepath.Join(dir, "new3.json"), code: exitUsage, want: "fingerprint"},
 		"address without a host":  {args: []string{"login", "https://", "--username", "admin", "--password-file", text}, conf: filepath.Join(dir, "new4.json"), code: exitUsage},
-		"assign to nobody":        {args: []string{"assign", absent}, code: exitUsage},
+		"assign to nobody":        {args: []string{"assign", "--package", absent}, code: exitUsage},
 		"token that is not there": {args: []string{"enrollment-token", "revoke", absent}, code: exitFailed},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -102,7 +102,7 @@ func TestCommandLine_wait(t *testing.T) {
 	a := startAgent(t, s)
 	run := func(name, shell string, more ...string) result {
 		id := s.offer(t, spec{Name: name, Priority: 5, Action: "execute", Command: []string{"/bin/sh", "-c", shell}})
-		return s.muster(t, append([]string{"assign", id, "--device", a.device, "--wait"}, more...)...)
+		return s.muster(t, append([]string{"assign", "--package", id, "--device", a.device, "--wait"}, more...)...)
 	}
 	r := run("good", "exit 0")
 	require.Zero(t, r.code, r.stderr)
@@ -145,8 +145,8 @@ func TestCommandLine_author(t *testing.T) {
 
 	file := filepath.Join(t.TempDir(), "a.tar.gz")
 	require.NoError(t, os.WriteFile(file, tarGz(t, script("run.sh", "exit 0")), 0o600))
-	id := s.createPackage(t, "--name", "mine", "--version", "1", "--action", "launch", "--archive", file, "--", "run.sh")
-	r = s.muster(t, "package", "sign", id, "--key", key, "--archive", file)
+	id := s.createPackage(t, "--name", "mine", "--version", "1", "--action", "launch", "--no-sign", file, "--", "run.sh")
+	r = s.muster(t, "package", "sign", id, "--key", key, "--archive", file, "--yes")
 	require.Equal(t, exitFailed, r.code, r.stdout)
 	r = s.muster(t, "package", "activate", id)
 	require.Equal(t, exitFailed, r.code, "an unsigned package is not offered")

@@ -35,7 +35,7 @@ field() { node -p "const v = JSON.parse(require('fs').readFileSync(0, 'utf8')); 
 muster() { "$bin/muster" --config "$dir/muster.json" "$@"; }
 
 check_tools() {
-	for tool in go node npm git tar; do
+	for tool in go node npm git; do
 		command -v "$tool" >/dev/null || die "$tool is not installed; install it and run make run again"
 	done
 	[ "$(node -p 'parseInt(process.versions.node)')" -ge 20 ] || die "Node $(node --version) is too old; install Node 20 or newer"
@@ -83,11 +83,10 @@ start_agent() {
 
 offer_package() {
 	[ ! -f "$dir/package" ] || return 0
-	tar -C scripts/quickstart/package -czf "$dir/welcome.tar.gz" .
 	local id
-	id=$(muster package create --name welcome --version 1.0 --action launch --archive "$dir/welcome.tar.gz" --json -- welcome.sh | field v.id)
-	muster package sign "$id" >/dev/null
-	muster package activate "$id" >/dev/null
+	id=$(muster --json package create scripts/quickstart/package --name welcome --version 1.0 --action launch --no-sign -- welcome.sh | field v.id)
+	muster --json package sign "$id" >/dev/null
+	muster --json package activate "$id" >/dev/null
 	echo "$id" >"$dir/package"
 }
 
@@ -111,8 +110,8 @@ start_agent
 echo "Offering a package made of scripts/quickstart/package …"
 offer_package
 
-deployment=$(muster assign "$(cat "$dir/package")" --device "$(cat "$dir/device")" --json | field 'v.deployments[0].id')
-muster deployment watch "$deployment"
+echo "Assigning it to this computer …"
+muster assign --package "$(cat "$dir/package")" --device "$(cat "$dir/device")" --wait
 
 cat <<EOF
 
