@@ -31,5 +31,6 @@ func TestSingleInstance_server(t *testing.T) {
 	s := startServer(t, "")
 	r := command(t, nil, "muster-server", "serve", "--data", s.data, "--listen", "127.0.0.1:"+freePort(t), "--http", "")
 	require.NotZero(t, r.code)
-	require.Contains(t, r.stderr, strconv.Itoa(s.cmd.Process.Pid))
+	require.Contains(t, r.stderr, "another muster-server is running on the data directory "+s.data)
+	require.True(t, s.running())
 }

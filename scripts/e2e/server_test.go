@@ -45,9 +45,11 @@ func startServer(t *testing.T, database string, extra ...string) *server {
 	passwordFile := filepath.Join(t.TempDir(), "password")
 	s.extra = append(s.extra, "--admin-password-file", passwordFile)
 	s.launch(t)
-	password, err := os.ReadFile(passwordFile)
-	require.NoError(t, err)
-	s.password = strings.TrimSpace(string(password))
+	await(t, "the first admin's password", func() (bool, string) {
+		password, err := os.ReadFile(passwordFile)
+		s.password = strings.TrimSpace(string(password))
+		return err == nil, s.output()
+	})
 	s.trustCA(t)
 	s.login(t)
 	return s

@@ -60,7 +60,7 @@ start_server() {
 	server=$!
 	for _ in $(seq 300); do
 		kill -0 "$server" 2>/dev/null || die "the server did not start: $(tail -n 1 "$dir/server.log")"
-		if in_use "$http_port" && in_use "$port"; then
+		if in_use "$http_port" && in_use "$port" && [ -s "$dir/admin-password" ]; then
 			echo "$port" >"$dir/port"
 			return
 		fi
