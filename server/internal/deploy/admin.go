@@ -224,3 +224,23 @@ func (s *Service) DeviceChanged(ctx context.Context, c device.Change) {
 		s.log.Error("bring deployments in line with their device", "device", c.DeviceID, "err", err)
 	}
 }
+
+// Assignment returns one assignment.
+func (s *Service) Assignment(ctx context.Context, id string) (Assignment, error) {
+	row, err := s.store.assignment(ctx, id)
+	return row.assignment(), err
+}
+
+// Assignments lists the newest first, of one package unless packageID is empty; before is the id of
+// the last one seen.
+func (s *Service) Assignments(ctx context.Context, packageID, before string, limit int) ([]Assignment, error) {
+	rows, err := s.store.assignments(ctx, packageID, before, limit)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]Assignment, len(rows))
+	for i, r := range rows {
+		found[i] = r.assignment()
+	}
+	return found, nil
+}

@@ -1,0 +1,227 @@
+package agentapi
+
+import (
+	"encoding/json"
+	"math"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/server/internal/device"
+)
+
+// pendingSeconds is how soon a device that waits for approval is to ask again.
+const pendingSeconds = 60
+
+func (a *API) enroll(c echo.Context) error {
+	ip := c.RealIP()
+	if err := a.failures.check(ip); err != nil {
+		return err
+	}
+	release, err := a.checkIns.enter(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	defer release()
+	var req protocol.EnrollRequest
+	if err := read(c, protocol.MaxEnroll, &req); err != nil {
+		return err
+	}
+	if err := speak(req.Protocol); err != nil {
+		return err
+	}
+	ctx := c.Request().Context()
+	d, err := a.opt.Devices.Enroll(ctx, req, ip)
+	if fault.Is(err, fault.Unauthenticated) || fault.Is(err, fault.Forbidden) {
+		a.failures.count(ip)
+	}
+	if err != nil {
+		return err
+	}
+	trust, err := a.opt.Trust(ctx, 0)
+	if err != nil {
+		return err
+	}
+	a.metrics.enrollments.Inc()
+	return answer(c, protocol.EnrollResponse{DeviceID: d.ID, State: d.State, ServerTime: time.Now().UTC(), Trust: trust})
+}
+
+func (a *API) checkIn(c echo.Context) error {
+	begin := time.Now()
+	release, err := a.checkIns.enter(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	defer release()
+	d, err := a.authenticate(c)
+	if err != nil {
+		return err
+	}
+	var req protocol.CheckInRequest
+	if err := read(c, protocol.MaxCheckIn, &req); err != nil {
+		return err
+	}
+	if err := speak(req.Protocol); err != nil {
+		return err
+	}
+	resp, err := a.checkInAnswer(c, d, req)
+	if err != nil {
+		return err
+	}
+	a.metrics.checkIns.Inc()
+	a.metrics.checkInSeconds.Observe(time.Since(begin).Seconds())
+	return answer(c, resp)
+}
+
+func (a *API) checkInAnswer(c echo.Context, d device.Device, req protocol.CheckInRequest) (protocol.CheckInResponse, error) {
+	ctx := c.Request().Context()
+	resp := protocol.CheckInResponse{ServerTime: time.Now().UTC(), Tasks: []protocol.Task{}}
+	d, err := a.opt.Devices.CheckIn(ctx, d, req)
+	if err != nil {
+		return resp, err
+	}
+	resp.State = d.State
+	if resp.Trust, err = a.opt.Trust(ctx, req.TrustVersion); err != nil {
+		return resp, err
+	}
+	switch d.State {
+	case protocol.DeviceActive:
+		var next time.Duration
+		if resp.Tasks, next, err = a.opt.Deployments.Offer(ctx, d.ID); err != nil {
+			return resp, err
+		}
+		resp.NextSeconds = int(math.Ceil(next.Seconds()))
+	case protocol.DevicePending:
+		resp.NextSeconds = pendingSeconds
+	}
+	return resp, nil
+}
+
+func (a *API) takeReports(c echo.Context) error {
+	release, err := a.reports.enter(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	defer release()
+	d, err := a.authenticate(c)
+	if err != nil {
+		return err
+	}
+	var req protocol.ReportsRequest
+	if err := read(c, protocol.MaxReportsBytes, &req); err != nil {
+		return err
+	}
+	ack, err := a.opt.Deployments.Ingest(c.Request().Context(), d.ID, req.Reports)
+	if err != nil {
+		return err
+	}
+	return answer(c, ack)
+}
+
+func (a *API) rotate(c echo.Context) error {
+	d, err := a.authenticate(c)
+	if err != nil {
+		return err
+	}
+	var req protocol.RotateRequest
+	if err := read(c, protocol.MaxEnroll, &req); err != nil {
+		return err
+	}
+	if err := a.opt.Devices.Rotate(c.Request().Context(), d.ID, req.NextSHA256); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+// mayWork lets active devices through. A device that waits for approval or is quarantined is known,
+// but gets nothing that changes a computer.
+func mayWork(d device.Device) error {
+	if d.State != protocol.DeviceActive {
+		return fault.New(fault.Forbidden, "this device is %s and gets no packages", d.State)
+	}
+	return nil
+}
+
+func (a *API) instruction(c echo.Context) error {
+	d, err := a.authenticate(c)
+	if err != nil {
+		return err
+	}
+	if err := mayWork(d); err != nil {
+		return err
+	}
+	digest := c.Param("sha256")
+	if !protocol.IsSHA256(digest) {
+		return fault.New(fault.NotFound, "there is no instruction of this name")
+	}
+	envelope, err := a.opt.Instruction(c.Request().Context(), digest)
+	if err != nil {
+		return err
+	}
+	header := c.Response().Header()
+	header.Set("Cache-Control", "private, max-age=31536000, immutable")
+	header.Set("ETag", `"`+digest+`"`)
+	header.Set("X-Content-Type-Options", "nosniff")
+	return c.Blob(http.StatusOK, "application/json", envelope)
+}
+
+func (a *API) fragment(c echo.Context) error {
+	release, err := a.downloads.enter(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	defer release()
+	digest := c.Param("sha256")
+	if !protocol.IsSHA256(digest) {
+		return fault.New(fault.NotFound, "there is no fragment of this name")
+	}
+	f, err := a.opt.Fragment(c.Request().Context(), digest)
+	if err != nil {
+		return err
+	}
+	defer f.Content.Close() //nolint:errcheck // read only
+	cache := "public, max-age=31536000, immutable"
+	if f.Private {
+		d, err := a.authenticate(c)
+		if err != nil {
+			return err
+		}
+		if err := mayWork(d); err != nil {
+			return err
+		}
+		cache = "no-store"
+	}
+	header := c.Response().Header()
+	header.Set("Cache-Control", cache)
+	header.Set("ETag", `"`+digest+`"`)
+	header.Set("Content-Type", "application/octet-stream")
+	header.Set("X-Content-Type-Options", "nosniff")
+	a.metrics.fragments.Inc()
+	http.ServeContent(c.Response(), c.Request(), "", time.Time{}, f.Content)
+	return nil
+}
+
+func (a *API) socket(c echo.Context) error {
+	d, err := a.authenticate(c)
+	if err != nil {
+		return err
+	}
+	bearer := c.Request().Header.Get("Authorization")[len("Bearer "):]
+	ctx := c.Request().Context()
+	if err := a.opt.Live.AcceptDevice(c.Response(), c.Request(), d.ID, a.receiver(d.ID)); err != nil {
+		return err
+	}
+	// Revoked while the connection was being made? Then the cut may have come too early for it.
+	if _, err := a.opt.Devices.Authenticate(ctx, bearer); fault.Is(err, fault.Unauthenticated) {
+		a.opt.Live.Disconnect(d.ID)
+	}
+	return nil
+}
+
+// ackMessage is the answer to reports that came over the WebSocket.
+func ackMessage(ack protocol.Ack) ([]byte, error) {
+	return json.Marshal(protocol.SocketMessage{Type: protocol.SocketAck, Ack: &ack})
+}
