@@ -186,6 +186,16 @@ while :; do sleep 1; done`
 	}
 }
 
+func TestRunner_timeLimitEndsWhoCallsItselfARunner(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	status, _ := runCommand(t, Command{
+		Argv: []string{"/bin/sh", "-c", "MUSTER_RUNNER=1 setsid sleep 300 & echo $! > pid; wait"}, Dir: folder, TimeLimit: time.Second,
+	})
+	require.True(t, status.TimedOut)
+	requireGone(t, pidFrom(t, filepath.Join(folder, "pid")))
+}
+
 func TestRunner_timeLimitAsksFirst(t *testing.T) {
 	t.Parallel()
 	status, _ := runCommand(t, Command{

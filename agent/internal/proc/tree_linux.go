@@ -14,8 +14,10 @@ import (
 
 // tree is a started process and everything that comes from it: its descendants, also those in sessions
 // of their own, its process group, and for a runner all orphans as well. Runners that a task started are
-// not part of its tree: they outlive it on purpose.
+// not part of its tree: they outlive it on purpose. A runner's own tree spares nobody: a command that calls
+// itself a runner does not outlive its time limit.
 type tree struct {
+	spares  bool // leaves out runners
 	pid     int
 	start   uint64 // when pid was started: a number alone may be used again
 	root    int    // descendants of this process are the tree: pid, or the runner itself
@@ -56,7 +58,7 @@ func selfPath() (string, error) {
 
 // startTree starts cmd in a process group of its own.
 func startTree(cmd *exec.Cmd, opts treeOptions) (*tree, error) {
-	t := &tree{seen: make(map[identity]bool)}
+	t := &tree{seen: make(map[identity]bool), spares: !opts.runner}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if opts.runner {
 		t.cgroup = newCgroup()
@@ -177,7 +179,7 @@ func (t *tree) choose(all []process, self int) []process {
 func (t *tree) spareRunners(members []process) []process {
 	spared := make(map[int]bool)
 	for _, p := range members {
-		if !t.seen[p.identity] && isRunner(p.pid) {
+		if t.spares && !t.seen[p.identity] && isRunner(p.pid) {
 			spared[p.pid] = true
 		}
 	}
@@ -233,6 +235,6 @@ func (t *tree) close() {
 
 // endChildren kills all that comes from this process, runners excepted.
 func endChildren() {
-	t := &tree{root: os.Getpid(), seen: make(map[identity]bool)}
+	t := &tree{root: os.Getpid(), seen: make(map[identity]bool), spares: true}
 	t.awaitEmpty(killTick, t.kill)
 }
