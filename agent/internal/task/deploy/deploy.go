@@ -61,7 +61,8 @@ type deployment struct {
 	attempt *attempt.Attempt
 	journal *journal.Journal[attempt.Record]
 	records []attempt.Record
-	change  *proc.Lock
+	guard   *proc.Lock // of the attempt
+	change  *proc.Lock // of the computer
 
 	doc     *instruction.Instruction
 	entries []archive.Entry
@@ -92,10 +93,10 @@ func (p *Deployer) Run(ctx context.Context, in task.Input, emit task.Emit, log *
 		Deployer: p, in: in, task: *in.Task.Deploy, emit: emit, boot: facts.BootID(),
 		log: log.With(logging.Attempt, in.Task.Deploy.AttemptID, logging.Package, in.Task.Deploy.PackageName),
 	}
+	defer d.close()
 	if err := d.open(ctx); err != nil {
 		return err
 	}
-	defer d.close()
 	return d.drive(ctx)
 }
 
@@ -117,7 +118,7 @@ func (d *deployment) open(ctx context.Context) error {
 	if err := d.attempt.Begin(d.in.Task); err != nil {
 		return err
 	}
-	if _, err := waitLock(ctx, d.attempt.LockPath()); err != nil { // held until this process ends
+	if d.guard, err = waitLock(ctx, d.attempt.LockPath()); err != nil {
 		return fmt.Errorf("wait for a former process of this attempt: %w", err)
 	}
 	if d.journal, d.records, err = d.attempt.Journal(); err != nil {
@@ -135,9 +136,20 @@ func (d *deployment) open(ctx context.Context) error {
 }
 
 func (d *deployment) close() {
-	d.client.Close()
-	if err := d.journal.Close(); err != nil {
-		d.log.Warn("close the journal", logging.Err, err)
+	var errs []error
+	if d.client != nil {
+		d.client.Close()
+	}
+	if d.journal != nil {
+		errs = append(errs, d.journal.Close())
+	}
+	for _, lock := range []*proc.Lock{d.change, d.guard} {
+		if lock != nil {
+			errs = append(errs, lock.Unlock())
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		d.log.Warn("close the attempt", logging.Err, err)
 	}
 }
 

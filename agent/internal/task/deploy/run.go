@@ -26,7 +26,7 @@ func (d *deployment) perform(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("take the change lock: %w", err)
 	}
-	d.change = lock // held until this process, and the runner, have ended
+	d.change = lock // until this process, and the runner, have ended
 	serials, err := d.store.LoadSerials()
 	if err != nil {
 		return err
