@@ -7,6 +7,10 @@ export const theme = createTheme({
   cursorType: "pointer",
   components: {
     // A dialog's title bar is a <header>, which outside a page's main part would be a second banner.
+    Anchor: { defaultProps: { size: "sm" } },
+    // A state is short and must be read whole.
+    Badge: { defaultProps: { miw: "max-content" } },
+    Fieldset: { styles: { legend: { fontSize: "var(--mantine-font-size-sm)", fontWeight: 600 } } },
     Modal: { defaultProps: { attributes: { header: { role: "presentation" } } } },
   },
   fontFamilyMonospace: "ui-monospace, SFMono-Regular, Menlo, Consolas, 'Liberation Mono', monospace",
@@ -28,5 +32,6 @@ export const variables: CSSVariablesResolver = () => ({
     "--mantine-color-dimmed": "var(--mantine-color-dark-1)",
     "--mantine-color-placeholder": "var(--mantine-color-dark-2)",
     "--mantine-color-error": "var(--mantine-color-red-4)",
+    "--mantine-color-yellow-light": "#3b2b0a",
   },
 });

@@ -126,7 +126,7 @@ function StepBody({ step }: { step: Step }) {
       <Text size="xs" c="dimmed" component="div">
         {sources[step.source] ?? step.source} · <Time at={step.time} />
         {step.took && ` · +${step.took}`}
-        {step.current && isSet(step.next_at) && <> · <NextAt at={step.next_at} /></>}
+        {step.current && isSet(step.next_at) && Date.parse(step.next_at) > Date.now() && <> · <NextAt at={step.next_at} /></>}
       </Text>
     </Stack>
   );

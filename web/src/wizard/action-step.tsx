@@ -46,7 +46,7 @@ export function ActionStep({ draft, change, errors }: StepProps) {
           <ArgumentList legend={t("newPackage.arguments")} values={draft.args} onChange={(args) => change({ args })} />
           {argv[0] && (
             <Stack gap={4}>
-              <Text size="sm" fw={500}>{t("newPackage.commandPreview")}</Text>
+              <Text size="sm" fw={600}>{t("newPackage.commandPreview")}</Text>
               <Code block>{commandLine(argv)}</Code>
             </Stack>
           )}

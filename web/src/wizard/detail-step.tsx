@@ -54,7 +54,7 @@ function Priority({ draft, change }: Pick<DetailProps, "draft" | "change">) {
   const id = useId();
   return (
     <Stack gap={6} pb="md">
-      <Text size="sm" fw={500} id={id}>{t("newPackage.priority")}: {draft.priority}</Text>
+      <Text size="sm" fw={600} id={id}>{t("newPackage.priority")}: {draft.priority}</Text>
       <Text size="xs" c="dimmed">{t("newPackage.priorityHint")}</Text>
       <Slider
         min={0}
