@@ -28,29 +28,26 @@ type uploadCreateInput struct {
 	}
 }
 
+// uploadAppendInput hands the body on as a stream: huma would read it into memory.
 type uploadAppendInput struct {
-	uploadID
-	Offset int64 `header:"Upload-Offset" required:"true" minimum:"0"`
-	octets
-}
+	ID     string `path:"id" maxLength:"36"`
+	Offset int64  `header:"Upload-Offset" required:"true" minimum:"0"`
 
-// octets hands the body on as a stream: huma would read it into memory.
-type octets struct {
 	body   io.Reader
 	length int64 // -1 when the request does not say
 }
 
 // Resolve implements huma.Resolver.
-func (o *octets) Resolve(ctx huma.Context) []error {
-	o.body, o.length = ctx.BodyReader(), -1
+func (in *uploadAppendInput) Resolve(ctx huma.Context) []error {
+	in.body, in.length = ctx.BodyReader(), -1
 	if n, err := strconv.ParseInt(ctx.Header("Content-Length"), 10, 64); err == nil {
-		o.length = n
+		in.length = n
 	}
 	return nil
 }
 
 type uploadFinishInput struct {
-	uploadID
+	ID   string `path:"id" maxLength:"36"`
 	Body struct {
 		SHA256 string `json:"sha256" minLength:"64" maxLength:"64" doc:"of the whole file, lower-case hex"`
 	}

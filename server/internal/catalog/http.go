@@ -15,8 +15,9 @@ import (
 // API is the admin API of packages.
 type API struct{ Service *Service }
 
-// packageFields are what an author decides, in requests and answers alike.
-type packageFields struct {
+// PackageFields are what an author decides, in requests and answers alike. The name is exported because
+// huma passes over embedded structs that are not.
+type PackageFields struct {
 	Name    string             `json:"name" minLength:"1" maxLength:"120"`
 	Version string             `json:"version" minLength:"1" maxLength:"64"`
 	Action  instruction.Action `json:"action" enum:"launch,execute,store"`
@@ -34,7 +35,7 @@ type packageFields struct {
 	NeedsCleanBoot   bool                      `json:"needs_clean_boot,omitempty"`
 }
 
-func (f packageFields) spec(priority *int) instruction.Spec {
+func (f PackageFields) spec(priority *int) instruction.Spec {
 	return instruction.Spec{
 		Name: f.Name, Version: f.Version, Priority: priority, Action: f.Action, Command: f.Command, StorePath: f.StorePath,
 		TimeLimitSeconds: f.TimeLimitSeconds, Env: f.Env, ExitCodes: f.ExitCodes, Detect: f.Detect, Requires: f.Requires,
@@ -42,8 +43,8 @@ func (f packageFields) spec(priority *int) instruction.Spec {
 	}
 }
 
-func fieldsOf(s instruction.Spec) packageFields {
-	f := packageFields{
+func fieldsOf(s instruction.Spec) PackageFields {
+	f := PackageFields{
 		Name: s.Name, Version: s.Version, Action: s.Action, Command: s.Command, StorePath: s.StorePath,
 		TimeLimitSeconds: s.TimeLimitSeconds, Env: s.Env, ExitCodes: s.ExitCodes, Detect: s.Detect, Requires: s.Requires,
 		Retry: s.Retry, Rerun: s.Rerun, NeedsCleanBoot: s.NeedsCleanBoot, Private: s.Private,
@@ -57,7 +58,7 @@ func fieldsOf(s instruction.Spec) packageFields {
 // packageBody is a package as admins see it.
 type packageBody struct {
 	ID string `json:"id"`
-	packageFields
+	PackageFields
 	Priority          int              `json:"priority" minimum:"0" maximum:"10"`
 	State             State            `json:"state" enum:"draft,active,retired"`
 	Signed            bool             `json:"signed"`
@@ -88,7 +89,7 @@ type packageID struct {
 
 type packageCreateInput struct {
 	Body struct {
-		packageFields
+		PackageFields
 		Priority *int   `json:"priority,omitempty" minimum:"0" maximum:"10" doc:"0 is the most urgent; 5 when left out"`
 		UploadID string `json:"upload_id,omitempty" maxLength:"36" doc:"of a finished upload: the archive"`
 	}
@@ -103,7 +104,7 @@ type packageListInput struct {
 type packageListOutput struct{ Body api.Page[packageBody] }
 
 type packageSignInput struct {
-	packageID
+	ID   string `path:"id" maxLength:"36"`
 	Body *struct {
 		ExpiresInDays int `json:"expires_in_days,omitempty" minimum:"0" maximum:"3650" doc:"365 when 0"`
 	}
@@ -117,7 +118,7 @@ type packageInstructionOutput struct {
 }
 
 type packageInstructionInput struct {
-	packageID
+	ID   string `path:"id" maxLength:"36"`
 	Body struct {
 		Envelope []byte `json:"envelope" doc:"signed by an author, base64"`
 	}
@@ -250,7 +251,7 @@ func (a *API) bodies(ctx context.Context, list ...Package) ([]packageBody, error
 	bodies := make([]packageBody, len(list))
 	for n, p := range list {
 		bodies[n] = packageBody{
-			ID: p.ID, packageFields: fieldsOf(p.Spec), Priority: p.Priority(), State: p.State, Signed: p.Signed(),
+			ID: p.ID, PackageFields: fieldsOf(p.Spec), Priority: p.Priority(), State: p.State, Signed: p.Signed(),
 			SignedBy: append([]string{}, p.SignedBy...), IssuedAt: p.IssuedAt, ExpiresAt: p.ExpiresAt,
 			InstructionDigest: p.InstructionDigest, CreatedAt: p.CreatedAt, CreatedBy: p.CreatedBy,
 			ActivatedAt: p.ActivatedAt, RetiredAt: p.RetiredAt, Deployments: counts[p.ID],
