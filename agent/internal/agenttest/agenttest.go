@@ -325,3 +325,17 @@ func (s *Server) Trust() []json.RawMessage {
 	defer s.Unlock()
 	return slices.Clone(s.trust)
 }
+
+// Append offers an envelope as the next trust document, whoever signed it.
+func (s *Server) Append(envelope json.RawMessage) {
+	s.Lock()
+	defer s.Unlock()
+	s.trust = append(s.trust, envelope)
+}
+
+// SetNext makes the server know the hash of a device's next secret.
+func (s *Server) SetNext(device, sum string) {
+	s.Lock()
+	defer s.Unlock()
+	s.next[device] = sum
+}
