@@ -38,7 +38,7 @@ func printOpenAPI(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	document, err := json.Marshal(s.web.API().OpenAPI())
+	document, err := json.Marshal(s.API().OpenAPI())
 	if cerr := s.Close(ctx); err == nil {
 		err = cerr
 	}

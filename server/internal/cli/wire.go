@@ -12,6 +12,9 @@ import (
 	"github.com/muster/muster/server/internal/audit"
 	"github.com/muster/muster/server/internal/blob"
 	"github.com/muster/muster/server/internal/bus"
+	"github.com/muster/muster/server/internal/catalog"
+	"github.com/muster/muster/server/internal/deploy"
+	"github.com/muster/muster/server/internal/device"
 	"github.com/muster/muster/server/internal/httpapi"
 	"github.com/muster/muster/server/internal/hub"
 	"github.com/muster/muster/server/internal/trust"
@@ -30,6 +33,10 @@ type parts struct {
 	audit *audit.Service
 	trust *trust.Service
 	blobs *blob.Service
+
+	catalog *catalog.Service
+	devices *device.Service
+	deploy  *deploy.Service
 }
 
 // wire makes every feature with what it needs, and the HTTP side over them.
@@ -54,9 +61,17 @@ func (s *Server) wire(ctx context.Context) (*httpapi.Server, error) {
 		p.hub.Notify(hub.Event{Type: "upload", ID: id})
 	}})
 
+	p.catalog = catalog.New(catalog.Options{DB: s.DB, Blobs: p.blobs, Trust: p.trust, Log: s.log, Actor: actorName, Notify: func(id string) {
+		p.hub.Notify(hub.Event{Type: "package", ID: id, PackageID: id})
+	}})
+	p.devices = device.New(device.Options{DB: s.DB, Live: p.hub, Log: s.log})
+	p.deploy = deploy.New(deploy.Options{DB: s.DB, Package: p.deployable, Devices: p.devices, Live: p.hub, Log: s.log, Registerer: s.reg})
+	p.connect()
+
 	return httpapi.New(httpapi.Options{
 		Log: s.log, Version: buildinfo.Version, Users: p.users, Audit: p.audit, Ready: s.DB.Ping,
-		Registerer: s.reg, Proxies: s.cfg.Proxies(), UI: web.Dist(), Features: s.features(), Events: p.hub.AcceptBrowser,
+		Registerer: s.reg, Proxies: s.cfg.Proxies(), UI: web.Dist(), Features: s.features(),
+		Agent: p.agentAPI(s.log, s.reg).Register, Events: p.hub.AcceptBrowser,
 	}), nil
 }
 
@@ -67,6 +82,9 @@ func (s *Server) features() []httpapi.Feature {
 		&about.API{Describe: s.describe},
 		&trust.API{Service: s.parts.trust},
 		&blob.API{Service: s.parts.blobs},
+		&catalog.API{Service: s.parts.catalog},
+		device.NewAPI(device.APIOptions{Service: s.parts.devices, OpenDeployments: s.parts.deploy.OpenCounts, Enrollment: s.enrollment}),
+		deploy.NewAPI(s.parts.deploy),
 		&audit.API{Service: s.parts.audit},
 	}
 }
@@ -82,7 +100,7 @@ func (s *Server) describe(context.Context) (about.Server, error) {
 // background runs what works by itself until the server stops.
 func (s *Server) background(ctx context.Context) {
 	p := &s.parts
-	for _, run := range []func(context.Context){s.CA.Run, p.users.RunCleanup, p.audit.RunCleanup, p.blobs.Run} {
+	for _, run := range []func(context.Context){s.CA.Run, p.users.RunCleanup, p.audit.RunCleanup, p.blobs.Run, p.devices.Run, p.deploy.Run} {
 		s.running.Go(func() { run(ctx) })
 	}
 }

@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/instruction"
+	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/server/internal/agentapi"
+	"github.com/muster/muster/server/internal/catalog"
+	"github.com/muster/muster/server/internal/deploy"
+)
+
+// connect lets features hear of each other's changes.
+func (p *parts) connect() {
+	p.catalog.Subscribe(func(ctx context.Context, e catalog.Event) { p.deploy.PackageChanged(ctx, e.ID) })
+	p.catalog.CountWith(func(ctx context.Context, ids []string) (map[string]catalog.DeploymentCounts, error) {
+		counts, err := p.deploy.Counts(ctx, ids)
+		if err != nil {
+			return nil, err
+		}
+		out := make(map[string]catalog.DeploymentCounts, len(counts))
+		for id, c := range counts {
+			out[id] = catalog.DeploymentCounts(c)
+		}
+		return out, nil
+	})
+}
+
+// deployable is a package as deployments see it.
+func (p *parts) deployable(ctx context.Context, id string) (deploy.Package, error) {
+	c, err := p.catalog.Package(ctx, id)
+	if err != nil {
+		return deploy.Package{}, err
+	}
+	out := deploy.Package{
+		ID: c.ID, Name: c.Spec.Name, Version: c.Spec.Version, Priority: c.Priority(), State: string(c.State),
+		InstructionDigest: c.InstructionDigest, RerunSafe: c.Spec.Rerun == instruction.RerunSafe,
+	}
+	if r := c.Spec.Retry; r != nil {
+		out.RetryAttempts, out.RetryDelay = r.Attempts, time.Duration(r.DelaySeconds)*time.Second
+	}
+	return out, nil
+}
+
+// agentAPI is the agents' side over the features.
+func (p *parts) agentAPI(log *slog.Logger, reg prometheus.Registerer) *agentapi.API {
+	return agentapi.New(agentapi.Options{
+		Devices: p.devices, Deployments: p.deploy, Live: p.hub, Log: log, Registerer: reg,
+		Trust: func(_ context.Context, after int) ([]json.RawMessage, error) { return p.trust.ChainSince(after), nil },
+		Instruction: func(ctx context.Context, sha256 string) ([]byte, error) {
+			f, err := p.open(ctx, sha256)
+			if err != nil {
+				return nil, err
+			}
+			data, err := io.ReadAll(io.LimitReader(f, instruction.MaxEnvelope+1))
+			if err = errors.Join(err, f.Close()); err != nil {
+				return nil, fmt.Errorf("read instruction: %w", err)
+			}
+			if len(data) > instruction.MaxEnvelope {
+				return nil, fault.New(fault.NotFound, "there is no instruction %s", sha256)
+			}
+			return data, nil
+		},
+		Fragment: func(ctx context.Context, sha256 string) (agentapi.Fragment, error) {
+			f, err := p.open(ctx, sha256)
+			if err != nil {
+				return agentapi.Fragment{}, err
+			}
+			// Every fragment is for devices only, so that none of a private package can leak.
+			return agentapi.Fragment{Content: f, Private: true}, nil
+		},
+	})
+}
+
+func (p *parts) open(ctx context.Context, sha256 string) (io.ReadSeekCloser, error) {
+	f, _, err := p.blobs.Store().Open(ctx, sha256)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.New(fault.NotFound, "there is nothing of the digest %s", sha256)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// enrollment is the string with which agents join this server.
+func (s *Server) enrollment(_ context.Context, token string) (string, error) {
+	return protocol.Enrollment{
+		URLs: s.cfg.URLs(s.public.Addr()), Token: token, CA: s.CA.Fingerprint(), Root: s.parts.trust.RootFingerprint(),
+	}.String(), nil
+}
