@@ -27,8 +27,8 @@ type API struct{ opt APIOptions }
 // NewAPI makes the API.
 func NewAPI(opt APIOptions) *API { return &API{opt} }
 
-// View is a device as the admin API shows it.
-type View struct {
+// DeviceView is a device as the admin API shows it.
+type DeviceView struct {
 	ID               string          `json:"id"`
 	Hostname         string          `json:"hostname"`
 	State            string          `json:"state" enum:"pending,active,quarantined,revoked"`
@@ -47,7 +47,7 @@ type View struct {
 	Facts            *protocol.Facts `json:"facts,omitempty" doc:"only when one device is asked for"`
 }
 
-func (a *API) views(ctx context.Context, devices []Device) ([]View, error) {
+func (a *API) views(ctx context.Context, devices []Device) ([]DeviceView, error) {
 	ids := make([]string, len(devices))
 	for i, d := range devices {
 		ids[i] = d.ID
@@ -56,9 +56,9 @@ func (a *API) views(ctx context.Context, devices []Device) ([]View, error) {
 	if err != nil {
 		return nil, err
 	}
-	views := make([]View, len(devices))
+	views := make([]DeviceView, len(devices))
 	for i, d := range devices {
-		views[i] = View{
+		views[i] = DeviceView{
 			ID: d.ID, Hostname: d.Hostname, State: d.State, OS: d.OS, OSName: d.OSName, OSVersion: d.OSVersion,
 			Arch: d.Arch, AgentVersion: d.AgentVersion, TrustVersion: d.TrustVersion,
 			Connected: a.opt.Service.live.Connected(d.ID), LastSeenAt: d.LastSeenAt, EnrolledAt: d.EnrolledAt,
@@ -87,14 +87,14 @@ type (
 	idInput struct {
 		ID string `path:"id" maxLength:"64"`
 	}
-	viewOutput struct{ Body View }
+	viewOutput struct{ Body DeviceView }
 	listInput  struct {
 		api.PageParams
 		Query     string `query:"q" maxLength:"200" doc:"part of hostname, system, agent version or id"`
 		State     string `query:"state" enum:"pending,active,quarantined,revoked"`
 		Connected string `query:"connected" enum:"true,false"`
 	}
-	listOutput   struct{ Body api.Page[View] }
+	listOutput   struct{ Body api.Page[DeviceView] }
 	wakeupOutput struct {
 		Body struct {
 			Connected bool `json:"connected" doc:"the device has a live connection and hears it now"`
@@ -161,5 +161,5 @@ func (a *API) list(ctx context.Context, in *listInput) (*listOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &listOutput{Body: api.NewPage(views, in.PageParams, func(v View) []string { return []string{v.Hostname, v.ID} })}, nil
+	return &listOutput{Body: api.NewPage(views, in.PageParams, func(v DeviceView) []string { return []string{v.Hostname, v.ID} })}, nil
 }

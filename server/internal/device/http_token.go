@@ -15,8 +15,8 @@ import (
 // standardHours is how long a token admits when the request does not say.
 const standardHours = 7 * 24
 
-// TokenView is an enrollment token as the admin API shows it, without its secret.
-type TokenView struct {
+// EnrollmentTokenView is an enrollment token as the admin API shows it, without its secret.
+type EnrollmentTokenView struct {
 	ID            string    `json:"id"`
 	Name          string    `json:"name"`
 	Uses          int       `json:"uses"`
@@ -28,22 +28,22 @@ type TokenView struct {
 	CreatedAt     time.Time `json:"created_at"`
 }
 
-// NewToken is a token with its secret, shown once.
-type NewToken struct {
-	TokenView
+// NewEnrollmentToken is a token with its secret, shown once.
+type NewEnrollmentToken struct {
+	EnrollmentTokenView
 	Token      string `json:"token"`
 	Enrollment string `json:"enrollment" doc:"what an agent needs to enroll, in one word"`
 }
 
-func (t Token) view() TokenView {
-	return TokenView{
+func (t Token) view() EnrollmentTokenView {
+	return EnrollmentTokenView{
 		ID: t.ID, Name: t.Name, Uses: t.Uses, MaxUses: t.MaxUses, ExpiresAt: t.ExpiresAt, NeedsApproval: t.NeedsApproval,
 		Revoked: t.RevokedAt != nil, CreatedBy: t.CreatedBy, CreatedAt: t.CreatedAt,
 	}
 }
 
 type (
-	tokenList        struct{ Body api.Page[TokenView] }
+	tokenList        struct{ Body api.Page[EnrollmentTokenView] }
 	createTokenInput struct {
 		Body struct {
 			Name           string `json:"name" minLength:"1" maxLength:"120"`
@@ -52,7 +52,7 @@ type (
 			NeedsApproval  bool   `json:"needs_approval,omitempty"`
 		}
 	}
-	createTokenOutput struct{ Body NewToken }
+	createTokenOutput struct{ Body NewEnrollmentToken }
 )
 
 func (a *API) registerTokens(h huma.API) {
@@ -82,11 +82,11 @@ func (a *API) listTokens(ctx context.Context, in *struct{ api.PageParams }) (*to
 	if err != nil {
 		return nil, err
 	}
-	views := make([]TokenView, len(tokens))
+	views := make([]EnrollmentTokenView, len(tokens))
 	for i, t := range tokens {
 		views[i] = t.view()
 	}
-	return &tokenList{Body: api.NewPage(views, in.PageParams, func(v TokenView) []string { return []string{v.ID} })}, nil
+	return &tokenList{Body: api.NewPage(views, in.PageParams, func(v EnrollmentTokenView) []string { return []string{v.ID} })}, nil
 }
 
 func (a *API) createToken(ctx context.Context, in *createTokenInput) (*createTokenOutput, error) {
@@ -106,5 +106,5 @@ func (a *API) createToken(ctx context.Context, in *createTokenInput) (*createTok
 	if err != nil {
 		return nil, err
 	}
-	return &createTokenOutput{Body: NewToken{TokenView: t.view(), Token: secret, Enrollment: enrollment}}, nil
+	return &createTokenOutput{Body: NewEnrollmentToken{EnrollmentTokenView: t.view(), Token: secret, Enrollment: enrollment}}, nil
 }
