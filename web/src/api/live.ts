@@ -3,7 +3,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { API } from "./client";
 import { keys } from "./query";
-import type { Deployment, LiveEvent, Progress } from "./types";
+import type { Deployment, LiveEvent } from "./types";
 
 /** Nudges of one burst (an assignment to thousands of devices) become one refetch. */
 export const SETTLE_MS = 250;
@@ -18,11 +18,6 @@ const stale: Record<string, string[]> = {
   enrollment_token: ["enrollment-tokens"],
 };
 
-export function progressOf(e: LiveEvent): Progress | undefined {
-  if (e.progress) return e.progress;
-  return e.done !== undefined && e.total !== undefined ? { done: e.done, total: e.total } : undefined;
-}
-
 /** Nudges collects live events and marks what they concern as stale, once per burst. */
 export class Nudges {
   private kinds = new Set<string>();
@@ -31,8 +26,8 @@ export class Nudges {
   constructor(private readonly client: QueryClient) {}
 
   take(e: LiveEvent): void {
-    const progress = e.type === "deployment" ? progressOf(e) : undefined;
-    if (progress) {
+    const progress = e.progress;
+    if (e.type === "deployment" && progress) {
       // Progress is shown at once and asks the server for nothing.
       this.client.setQueryData<Deployment>(keys.one("deployments", e.id), (d) => d && { ...d, progress });
       return;

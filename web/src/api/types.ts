@@ -65,6 +65,7 @@ export interface Device {
   id: string;
   hostname: string;
   state: string;
+  quarantine_reason?: string;
   os: string;
   os_name: string;
   os_version: string;
@@ -190,6 +191,7 @@ export interface Assignment {
   not_before?: string;
   created_at: string;
   created_by: string;
+  unassigned_at?: string;
 }
 
 export interface Progress {
@@ -223,6 +225,8 @@ export interface Deployment {
   state: string;
   reason?: string;
   summary: string;
+  waits_for?: string;
+  blocks?: boolean;
   attempt: number;
   exit_code?: number;
   output?: string;
@@ -252,6 +256,4 @@ export interface LiveEvent {
   device_id?: string;
   package_id?: string;
   progress?: Progress;
-  done?: number;
-  total?: number;
 }

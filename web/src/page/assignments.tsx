@@ -1,4 +1,4 @@
-import { Anchor, Button, Group } from "@mantine/core";
+import { Anchor, Badge, Button, Group } from "@mantine/core";
 import { useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import { Link } from "react-router";
@@ -33,7 +33,11 @@ export default function Assignments() {
         cell: (a) => (
           <Group gap="xs">
             <Button size="xs" variant="default" component={Link} to={`/deployments?assignment_id=${a.id}`}>{t("assignments.show")}</Button>
-            <Button size="xs" variant="light" color="red" onClick={() => ask(a)} aria-label={`${t("assignments.unassign")}: ${name(a)}`}>{t("assignments.unassign")}</Button>
+            {isSet(a.unassigned_at) ? (
+              <Badge variant="light" color="gray" tt="none">{t("state.unassigned")}</Badge>
+            ) : (
+              <Button size="xs" variant="light" color="red" onClick={() => ask(a)} aria-label={`${t("assignments.unassign")}: ${name(a)}`}>{t("assignments.unassign")}</Button>
+            )}
           </Group>
         ),
       },

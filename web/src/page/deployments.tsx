@@ -10,6 +10,8 @@ import { DeploymentIcon, SearchIcon } from "../component/icon";
 import { Empty, Page } from "../component/page";
 import { deploymentStates } from "../state";
 
+// An expired attempt leaves its deployment waiting to be signed again.
+const STATES = deploymentStates.filter((s) => s !== "expired");
 const FILTERS = ["state", "open", "package_id", "device_id", "assignment_id"] as const;
 
 export default function Deployments() {
@@ -21,7 +23,7 @@ export default function Deployments() {
   return (
     <Page title={t("deployments.title")} subtitle={t("deployments.subtitle")}>
       <Group align="flex-end">
-        <Select label={t("common.state")} w={170} clearable clearButtonProps={{ "aria-label": t("common.clearFilters") }} placeholder={t("common.any")} data={deploymentStates.map((s) => ({ value: s, label: t(`state.${s}`) }))} value={filters.values.state || null} onChange={(v) => filters.set("state", v ?? "")} />
+        <Select label={t("common.state")} w={170} clearable clearButtonProps={{ "aria-label": t("common.clearFilters") }} placeholder={t("common.any")} data={STATES.map((s) => ({ value: s, label: t(`state.${s}`) }))} value={filters.values.state || null} onChange={(v) => filters.set("state", v ?? "")} />
         <Choice label={t("deployments.package")} value={filters.values.package_id} onChange={(v) => filters.set("package_id", v)} data={(packages.data?.items ?? []).map((p) => ({ value: p.id, label: `${p.name} ${p.version}` }))} />
         <Choice label={t("deployments.device")} value={filters.values.device_id} onChange={(v) => filters.set("device_id", v)} data={(devices.data?.items ?? []).map((d) => ({ value: d.id, label: d.hostname || d.id }))} />
         <Checkbox label={t("deployments.openOnly")} checked={filters.values.open === "true"} onChange={(e) => filters.set("open", e.currentTarget.checked ? "true" : "")} pb={8} />

@@ -51,7 +51,7 @@ function Detail({ device }: { device: Device }) {
       {(device.state === "pending" || device.state === "quarantined") && (
         <Alert color="yellow" title={t(`device.${device.state}Title`)}>
           <Stack align="flex-start" gap="sm">
-            {t(`device.${device.state}Text`)}
+            {t(`device.${device.state}Text`)} {device.quarantine_reason}
             {approveButton}
           </Stack>
         </Alert>
