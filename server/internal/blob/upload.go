@@ -240,7 +240,7 @@ func (c *cutter) take(ctx context.Context, r io.Reader) error {
 			break
 		}
 		if err != nil {
-			return fault.Wrap(err, fault.Invalid, "the octets broke off; read the upload's offset and go on from there")
+			return brokeOff(err)
 		}
 	}
 	if n, _ := io.CopyN(io.Discard, r, 1); n == 0 {
@@ -250,6 +250,16 @@ func (c *cutter) take(ctx context.Context, r io.Reader) error {
 		return fault.New(fault.Invalid, "more octets arrived than the upload's size of %d", c.row.Size)
 	}
 	return fault.New(fault.TooLarge, "one request may carry %d octets; read the upload's offset and go on from there", MaxPatch)
+}
+
+// brokeOff is the error of a body that ended early. A client that went away hears nothing of it; one
+// that was cut off by a time limit or a proxy may try again.
+func brokeOff(err error) error {
+	code := fault.Unavailable
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.Canceled) {
+		code = fault.Invalid
+	}
+	return fault.Wrap(err, code, "the octets broke off; read the upload's offset and go on from there")
 }
 
 // flush makes the n newest octets of the buffer durable and counts them.

@@ -160,7 +160,7 @@ func TestUpload_brokenBodyCounts(t *testing.T) {
 		gone, cancel := context.WithCancel(ctx)
 		cut := io.MultiReader(bytes.NewReader(data[:mib+77]), funcReader(func([]byte) (int, error) {
 			cancel() // the client is gone: its request's context ends too
-			return 0, errors.New("connection reset")
+			return 0, io.ErrUnexpectedEOF
 		}))
 		_, err = e.Append(gone, u.ID, 0, cut)
 		require.True(t, fault.Is(err, fault.Invalid), err)
