@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -153,7 +152,7 @@ func (a *app) upload(ctx context.Context, api *client.Client, l *localArchive, r
 	if up.Archive == nil || up.Archive.SHA256 != l.meta.SHA256 || up.Archive.Size != l.meta.Size || up.Archive.Format != l.meta.Format {
 		return up, fault.New(fault.Untrusted, "the server does not have the archive that was sent: upload %s is not used", up.ID)
 	}
-	if len(up.Archive.Fragments) > 0 && !slices.Equal(up.Archive.Fragments, l.meta.Fragments) {
+	if up.Archive.Fragments != len(l.meta.Fragments) {
 		return up, fault.New(fault.Untrusted, "the server cut the archive differently: upload %s is not used", up.ID)
 	}
 	return up, nil

@@ -151,7 +151,7 @@ func (a *app) showDeployment(d client.Deployment) error {
 	}
 	fields := []field{
 		{"Deployment", d.ID}, {"Package", d.PackageName + " " + d.PackageVersion}, {"Device", d.Hostname + " (" + d.DeviceID + ")"},
-		{"State", summary(d)}, {"Attempt", strconv.Itoa(d.Attempt)}, {"Priority", strconv.Itoa(d.Priority)},
+		{"State", summary(d)}, {"Message", d.Message}, {"Waits for", d.WaitsFor}, {"Attempt", strconv.Itoa(d.Attempt)}, {"Priority", strconv.Itoa(d.Priority)},
 		{"Assignment", d.AssignmentID}, {"Not before", when(d.NotBefore)}, {"Created", when(&d.CreatedAt)}, {"Finished", when(d.FinishedAt)},
 	}
 	if d.ExitCode != nil {
@@ -180,6 +180,9 @@ func timelineText(e client.TimelineEntry) string {
 	s := e.Message
 	if e.ExitCode != nil && !strings.Contains(s, "exit code") {
 		s = strings.TrimSpace(s + " exit code " + strconv.Itoa(*e.ExitCode))
+	}
+	if e.WaitsFor != "" && !strings.Contains(s, e.WaitsFor) {
+		s = strings.TrimSpace(s + " waits for: " + e.WaitsFor)
 	}
 	if e.NextAt != nil {
 		s = strings.TrimSpace(s + " next: " + when(e.NextAt))

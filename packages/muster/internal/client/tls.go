@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -73,8 +74,8 @@ func Authority(ctx context.Context, server, fingerprint string) (*x509.Certifica
 			return cert, nil
 		}
 	}
-	return nil, fault.New(fault.Untrusted,
-		"%s is not the server with the CA fingerprint %s (it shows %s): check the address, or somebody is in between", base, fingerprint, Fingerprint(chain[len(chain)-1]))
+	return nil, &CertificateError{Server: base.String(), Err: fmt.Errorf(
+		"its CA has the fingerprint %s, not %s: check the address, or somebody is in between", Fingerprint(chain[len(chain)-1]), fingerprint)}
 }
 
 func probe(ctx context.Context, base *url.URL) ([]*x509.Certificate, error) {

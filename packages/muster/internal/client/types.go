@@ -41,6 +41,7 @@ type Trust struct {
 	ServerCanSign   bool           `json:"server_can_sign"`
 	Keys            []TrustKey     `json:"keys"`
 	Thresholds      map[string]int `json:"thresholds"`
+	Revoked         []string       `json:"revoked,omitempty"`
 	Envelope        string         `json:"envelope"`
 }
 
@@ -85,14 +86,22 @@ type Device struct {
 
 // Upload is an archive on its way to the server.
 type Upload struct {
-	ID           string               `json:"id"`
-	FileName     string               `json:"file_name"`
-	Size         int64                `json:"size"`
-	Offset       int64                `json:"offset"`
-	State        string               `json:"state"` // open or finished
-	FragmentSize int64                `json:"fragment_size"`
-	CreatedAt    time.Time            `json:"created_at"`
-	Archive      *instruction.Archive `json:"archive,omitempty"`
+	ID           string    `json:"id"`
+	FileName     string    `json:"file_name"`
+	Size         int64     `json:"size"`
+	Offset       int64     `json:"offset"`
+	State        string    `json:"state"` // open or finished
+	FragmentSize int64     `json:"fragment_size"`
+	CreatedAt    time.Time `json:"created_at"`
+	Archive      *Archive  `json:"archive,omitempty"`
+}
+
+// Archive is what the server says of an archive. Fragments is their number.
+type Archive struct {
+	Format    string `json:"format"`
+	Size      int64  `json:"size"`
+	SHA256    string `json:"sha256"`
+	Fragments int    `json:"fragments"`
 }
 
 // NewPackage is what an author decides about a package.
@@ -117,19 +126,19 @@ type NewPackage struct {
 
 // Package is a package on the server.
 type Package struct {
-	ID                string               `json:"id"`
-	State             string               `json:"state"` // draft, active or retired
-	Signed            bool                 `json:"signed"`
-	SignedBy          []string             `json:"signed_by,omitempty"`
-	IssuedAt          *time.Time           `json:"issued_at,omitempty"`
-	ExpiresAt         *time.Time           `json:"expires_at,omitempty"`
-	InstructionDigest string               `json:"instruction_digest,omitempty"`
-	Archive           *instruction.Archive `json:"archive,omitempty"`
-	CreatedAt         time.Time            `json:"created_at"`
-	CreatedBy         string               `json:"created_by"`
-	ActivatedAt       *time.Time           `json:"activated_at,omitempty"`
-	RetiredAt         *time.Time           `json:"retired_at,omitempty"`
-	Deployments       Counts               `json:"deployments"`
+	ID                string     `json:"id"`
+	State             string     `json:"state"` // draft, active or retired
+	Signed            bool       `json:"signed"`
+	SignedBy          []string   `json:"signed_by,omitempty"`
+	IssuedAt          *time.Time `json:"issued_at,omitempty"`
+	ExpiresAt         *time.Time `json:"expires_at,omitempty"`
+	InstructionDigest string     `json:"instruction_digest,omitempty"`
+	Archive           *Archive   `json:"archive,omitempty"`
+	CreatedAt         time.Time  `json:"created_at"`
+	CreatedBy         string     `json:"created_by"`
+	ActivatedAt       *time.Time `json:"activated_at,omitempty"`
+	RetiredAt         *time.Time `json:"retired_at,omitempty"`
+	Deployments       Counts     `json:"deployments"`
 	NewPackage
 }
 
@@ -182,7 +191,11 @@ type Deployment struct {
 	State          protocol.State  `json:"state"`
 	Reason         protocol.Reason `json:"reason"`
 	Summary        string          `json:"summary"`
+	Message        string          `json:"message,omitempty"`
+	WaitsFor       string          `json:"waits_for,omitempty"`
 	Attempt        int             `json:"attempt"`
+	AttemptID      string          `json:"attempt_id,omitempty"`
+	Blocks         bool            `json:"blocks,omitempty"` // is over, but holds back other packages
 	ExitCode       *int            `json:"exit_code,omitempty"`
 	Output         string          `json:"output,omitempty"`
 	NotBefore      *time.Time      `json:"not_before,omitempty"`
@@ -211,7 +224,7 @@ type TimelineEntry struct {
 	ExitCode *int            `json:"exit_code,omitempty"`
 	Output   string          `json:"output,omitempty"`
 	NextAt   *time.Time      `json:"next_at,omitempty"`
-	WaitsFor any             `json:"waits_for,omitempty"`
+	WaitsFor string          `json:"waits_for,omitempty"`
 }
 
 // AuditEntry is one operation of an administrator.
