@@ -1,0 +1,195 @@
+package resident
+
+import (
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/muster/muster/agent/internal/attempt"
+	"github.com/muster/muster/agent/internal/identity"
+	"github.com/muster/muster/agent/internal/spool"
+	"github.com/muster/muster/packages/protocol"
+)
+
+func testUnit(t *testing.T) *unit {
+	t.Helper()
+	store := identity.Open(t.TempDir(), "test")
+	s, err := spool.Open(filepath.Join(store.Dir(), spoolDir), spool.Limits{})
+	if err != nil { // the spool may want its parent to be there
+		require.NoError(t, os.MkdirAll(store.Dir(), 0o700))
+		s, err = spool.Open(filepath.Join(store.Dir(), spoolDir), spool.Limits{})
+	}
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return &unit{name: "test", store: store, spool: s, later: map[string]time.Time{}, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+}
+
+func deployTask(priority int) protocol.Task {
+	return protocol.Task{ID: uuid.NewString(), Kind: protocol.TaskDeploy, Deploy: &protocol.DeployTask{
+		DeploymentID: uuid.NewString(), AttemptID: uuid.NewString(), Priority: priority,
+	}}
+}
+
+// drain lists the priorities in the order in which the unit runs its queue.
+func drain(u *unit) []int {
+	var out []int
+	for {
+		it, ok, _ := u.next(time.Now())
+		if !ok {
+			return out
+		}
+		out = append(out, it.priority())
+		u.done(it)
+	}
+}
+
+func TestUnit_keepsTheServersOrder(t *testing.T) {
+	t.Parallel()
+	u := testUnit(t)
+	u.offer([]protocol.Task{deployTask(3), deployTask(1), deployTask(5)})
+	require.Equal(t, []int{3, 1, 5}, drain(u))
+}
+
+func TestUnit_priorityZeroGoesFirstAndHoldsTheRest(t *testing.T) {
+	t.Parallel()
+	u := testUnit(t)
+	first, zero := deployTask(3), deployTask(0)
+	u.offer([]protocol.Task{first, zero})
+	it, ok, _ := u.next(time.Now())
+	require.True(t, ok)
+	require.Equal(t, zero.ID, it.task.ID)
+
+	until := time.Now().Add(time.Hour)
+	u.postpone(it, until, false)
+	_, ok, again := u.next(time.Now())
+	require.False(t, ok, "while a priority-0 package waits, nothing runs")
+	require.Equal(t, until, again)
+	require.Equal(t, 2, u.drop())
+}
+
+func TestUnit_anOfferReplacesTheOneBefore(t *testing.T) {
+	t.Parallel()
+	u := testUnit(t)
+	kept, cancelled := deployTask(4), deployTask(5)
+	u.offer([]protocol.Task{kept, cancelled})
+	u.postpone(item{task: kept}, time.Now().Add(time.Hour), false)
+	kept.ID = uuid.NewString() // the server may call the task anew
+	u.offer([]protocol.Task{kept})
+	_, ok, again := u.next(time.Now())
+	require.False(t, ok, "the cancelled one is gone, the other still waits")
+	require.False(t, again.IsZero())
+}
+
+func TestUnit_begunCommandsAreFollowedWhateverIsOffered(t *testing.T) {
+	t.Parallel()
+	u := testUnit(t)
+	running := deployTask(5)
+	u.offer([]protocol.Task{running})
+	it, _, _ := u.next(time.Now())
+	u.offer(nil)
+	u.postpone(it, time.Time{}, true)
+	u.offer([]protocol.Task{deployTask(0)})
+	require.Equal(t, []int{5, 0}, drain(u))
+}
+
+func journalled(t *testing.T, u *unit, priority int, states ...protocol.State) *attempt.Attempt {
+	t.Helper()
+	task := deployTask(priority)
+	a, err := attempt.Open(u.store.Dir(), task.Deploy.AttemptID)
+	require.NoError(t, err)
+	require.NoError(t, a.Begin(task))
+	j, _, err := a.Journal()
+	require.NoError(t, err)
+	for _, state := range states {
+		r, err := attempt.NewReport(time.Now(), protocol.DeploymentReport{State: state})
+		require.NoError(t, err)
+		require.NoError(t, j.Append(attempt.Record{Report: r}))
+	}
+	require.NoError(t, j.Close())
+	return a
+}
+
+func TestUnit_goesOnWithWhatTheDiskHolds(t *testing.T) {
+	t.Parallel()
+	u := testUnit(t)
+	journalled(t, u, 7, protocol.StateAccepted)
+	journalled(t, u, 2, protocol.StateAccepted, protocol.StateFetching)
+	journalled(t, u, 5, protocol.StateAccepted, protocol.StateStarted)
+	over := journalled(t, u, 1, protocol.StateAccepted, protocol.StateStarted, protocol.StateFailed)
+	require.NoError(t, over.Settle())
+	require.Len(t, u.unfinished(), 3)
+	u.goOnStarted()
+	require.Len(t, u.queue, 1)
+	require.Equal(t, 5, u.queue[0].priority())
+	u.goOn()
+	u.goOn() // may be repeated
+	require.Equal(t, []int{5, 2, 7}, drain(u), "begun first, then by priority")
+}
+
+func TestUnit_prunesWhatNobodyNeeds(t *testing.T) {
+	t.Parallel()
+	u := testUnit(t)
+	settled := journalled(t, u, 1, protocol.StateAccepted, protocol.StateFailed)
+	require.NoError(t, settled.Settle())
+	journalled(t, u, 2, protocol.StateAccepted)
+	begun := journalled(t, u, 3, protocol.StateStarted)
+
+	require.NoError(t, u.prune(time.Now().Add(-time.Hour)))
+	list, err := attempt.List(u.store.Dir())
+	require.NoError(t, err)
+	require.Len(t, list, 3, "nothing is old enough")
+
+	r, err := attempt.NewReport(time.Now(), protocol.DeploymentReport{DeploymentID: uuid.NewString(), AttemptID: settled.ID(), State: protocol.StateFailed})
+	require.NoError(t, err)
+	require.NoError(t, u.spool.Add(t.Context(), r))
+	require.NoError(t, u.prune(time.Now().Add(time.Hour)))
+	list, err = attempt.List(u.store.Dir())
+	require.NoError(t, err)
+	require.Len(t, list, 3, "reports are not acknowledged yet")
+
+	require.NoError(t, u.spool.Ack(r.ID))
+	require.NoError(t, u.prune(time.Now().Add(time.Hour)))
+	list, err = attempt.List(u.store.Dir())
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, begun.ID(), list[0].ID(), "a begun command is never forgotten")
+}
+
+func TestPick_overAllServers(t *testing.T) {
+	t.Parallel()
+	a, b := testUnit(t), testUnit(t)
+	r := &Resident{units: []*unit{a, b}}
+	a.offer([]protocol.Task{deployTask(6)})
+	b.offer([]protocol.Task{deployTask(4)})
+	from, it, _ := r.pick(time.Now())
+	require.Same(t, b, from)
+	require.Equal(t, 4, it.priority())
+	begun := deployTask(9)
+	a.postpone(item{task: begun}, time.Time{}, true)
+	a.done(item{task: a.queue[0].task})
+	from, it, _ = r.pick(time.Now())
+	require.Same(t, a, from)
+	require.True(t, it.started, "a begun command goes before everything")
+}
+
+func TestProxyEnv_passesNothingElse(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, []string{"HTTPS_PROXY=http://p", "no_proxy=x"}, proxyEnv([]string{"SECRET=1", "HTTPS_PROXY=http://p", "no_proxy=x", "PATH=/bin"}))
+}
+
+func TestPruneFragments(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "f"), nil, 0o600))
+	require.NoError(t, pruneFragments(dir, time.Now().Add(-time.Hour)))
+	require.FileExists(t, filepath.Join(dir, "f"))
+	require.NoError(t, pruneFragments(dir, time.Now().Add(time.Hour)))
+	require.NoFileExists(t, filepath.Join(dir, "f"))
+	require.NoError(t, pruneFragments(filepath.Join(dir, "none"), time.Now()))
+}

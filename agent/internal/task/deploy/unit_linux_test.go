@@ -1,0 +1,130 @@
+package deploy
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/instruction"
+)
+
+const dpkgText = `Package: editor
+Status: install ok installed
+Version: 2:1.0-3
+Description: an editor
+ Package: not a field
+
+Package: removed
+Status: deinstall ok config-files
+Version: 4.2
+
+Package: last
+Status: hold ok installed
+Version: 7`
+
+func TestDpkgInstalled(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		rule instruction.SoftwareRule
+		want bool
+	}{
+		"by name":           {instruction.SoftwareRule{Name: "editor"}, true},
+		"by version":        {instruction.SoftwareRule{Name: "editor", Version: "2:1.0-3"}, true},
+		"other version":     {instruction.SoftwareRule{Name: "editor", Version: "1.0"}, false},
+		"removed":           {instruction.SoftwareRule{Name: "removed"}, false},
+		"unknown":           {instruction.SoftwareRule{Name: "viewer"}, false},
+		"last, no newline":  {instruction.SoftwareRule{Name: "last", Version: "7"}, true},
+		"text of a field":   {instruction.SoftwareRule{Name: "not a field"}, false},
+		"version elsewhere": {instruction.SoftwareRule{Name: "editor", Version: "7"}, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := dpkgInstalled(strings.NewReader(dpkgText), c.rule)
+			require.NoError(t, err)
+			require.Equal(t, c.want, got)
+		})
+	}
+	_, err := detectSoftware(instruction.SoftwareRule{Name: "x"}, filepath.Join(t.TempDir(), "none"))
+	require.ErrorContains(t, err, "cannot tell")
+	require.Equal(t, fault.Unsupported, fault.CodeOf(err))
+}
+
+func FuzzDpkgInstalled(f *testing.F) {
+	f.Add(dpkgText)
+	f.Add("Package: editor\x00\n\n\n:")
+	f.Fuzz(func(t *testing.T, text string) {
+		_, err := dpkgInstalled(strings.NewReader(text), instruction.SoftwareRule{Name: "editor"})
+		require.NoError(t, err)
+	})
+}
+
+func TestDetectFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "f")
+	require.NoError(t, os.WriteFile(path, []byte("abc"), 0o600))
+	const abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+	for want, rules := range map[bool][]instruction.FileRule{
+		true:  {{Path: path}, {Path: path, SHA256: abc}, {Path: filepath.Dir(path)}},
+		false: {{Path: path, SHA256: strings.Repeat("0", 64)}, {Path: path + "x"}, {Path: filepath.Dir(path), SHA256: abc}},
+	} {
+		for _, rule := range rules {
+			got, err := detectFile(rule)
+			require.NoError(t, err)
+			require.Equal(t, want, got, "%+v", rule)
+		}
+	}
+}
+
+func TestOlder(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		have, need string
+		want       bool
+	}{
+		{"1.2.3", "1.2.3", false}, {"1.2.3", "1.2.4", true}, {"1.10.0", "1.9.0", false}, {"v1.2", "1.2.1", true},
+		{"1.2.3-rc1", "1.2.3", false}, {"2", "1.9.9", false}, {"dev", "1.0.0", false}, {"1.0.0", "soon", false},
+	} {
+		require.Equal(t, c.want, older(c.have, c.need), "%s against %s", c.have, c.need)
+	}
+}
+
+func TestSafeParents(t *testing.T) {
+	t.Parallel()
+	base := t.TempDir()
+	open, sticky, closed := filepath.Join(base, "open"), filepath.Join(base, "sticky"), filepath.Join(base, "closed")
+	for dir, mode := range map[string]os.FileMode{open: 0o777, sticky: 0o777 | os.ModeSticky, closed: 0o755} {
+		require.NoError(t, os.Mkdir(dir, 0o700))
+		require.NoError(t, os.Chmod(dir, mode))
+	}
+	require.NoError(t, os.Symlink(open, filepath.Join(closed, "out")))
+	require.NoError(t, os.Symlink("loop", filepath.Join(closed, "loop")))
+	require.NoError(t, os.Symlink("../sticky", filepath.Join(closed, "relative")))
+	require.NoError(t, os.WriteFile(filepath.Join(closed, "file"), nil, 0o600))
+	require.NoError(t, safeParents(filepath.Join(closed, "new", "deeper")))
+	require.NoError(t, safeParents(filepath.Join(sticky, "new")))
+	require.NoError(t, safeParents(filepath.Join(closed, "relative", "new")))
+	require.ErrorContains(t, safeParents(filepath.Join(open, "new")), "everybody may write")
+	require.ErrorContains(t, safeParents(filepath.Join(closed, "out", "new")), "everybody may write", "through a link too")
+	require.ErrorContains(t, safeParents(filepath.Join(closed, "loop", "new")), "too many links")
+	require.ErrorContains(t, safeParents(filepath.Join(closed, "file", "new")), "not a directory")
+	if os.Geteuid() == 0 {
+		theirs := filepath.Join(sticky, "theirs")
+		require.NoError(t, os.Mkdir(theirs, 0o755))
+		require.NoError(t, os.Chown(theirs, 12345, 12345))
+		require.ErrorContains(t, safeParents(filepath.Join(theirs, "new")), "another user owns it")
+	}
+}
+
+func TestCut_staysValidText(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "short", cut("short", 10))
+	long := cut(strings.Repeat("é", 100), 51)
+	require.LessOrEqual(t, len(long), 51)
+	require.True(t, strings.HasSuffix(long, "…"))
+	require.Equal(t, long, strings.ToValidUTF8(long, "?"))
+}
