@@ -39,16 +39,16 @@ func (r tokenRow) token() Token {
 // enroll finds the device of row's nonce, or uses the token once and inserts row, in one transaction.
 func (s *deviceStore) enroll(ctx context.Context, row deviceRow, tokenHash string, now time.Time) (got deviceRow, made bool, err error) {
 	attempt := func(tx *gorm.DB) error {
-		got, made = deviceRow{}, false
-		err := tx.Where("nonce = ?", row.Nonce).Take(&got).Error
-		if err == nil {
-			return checkAgain(got, row.SecretSHA256)
-		}
-		if !errors.Is(err, gorm.ErrRecordNotFound) {
-			return fmt.Errorf("find device by nonce: %w", err)
+		made = false
+		if found, err := byNonce(tx, row, &got); found || err != nil {
+			return err
 		}
 		token, err := useToken(tx, tokenHash, now)
 		if err != nil {
+			// The last use may just have been this same enrollment, sent twice at once.
+			if found, again := byNonce(tx, row, &got); found || again != nil {
+				return again
+			}
 			return err
 		}
 		row.TokenID, row.State = token.ID, protocol.DeviceActive
@@ -66,6 +66,19 @@ func (s *deviceStore) enroll(ctx context.Context, row deviceRow, tokenHash strin
 		err = s.db.Tx(ctx, attempt)
 	}
 	return got, made, err
+}
+
+// byNonce finds the device that an earlier try of the same enrollment made.
+func byNonce(tx *gorm.DB, row deviceRow, got *deviceRow) (found bool, err error) {
+	*got = deviceRow{}
+	err = tx.Where("nonce = ?", row.Nonce).Take(got).Error
+	if errors.Is(err, gorm.ErrRecordNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("find device by nonce: %w", err)
+	}
+	return true, checkAgain(*got, row.SecretSHA256)
 }
 
 // checkAgain decides whether a repeated enrollment is the one that made the device.
