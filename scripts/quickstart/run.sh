@@ -75,7 +75,7 @@ start_agent() {
 		chmod 0600 "$dir/enrollment"
 		"$bin/muster-agent" enroll --data "$dir/agent" --enrollment-file "$dir/enrollment"
 		rm "$dir/enrollment"
-		muster device list --json | field 'v.items[0].id' >"$dir/device"
+		muster device list --json | field 'v[0].id' >"$dir/device"
 	fi
 	"$bin/muster-agent" run --data "$dir/agent" >>"$dir/agent.log" 2>&1 &
 	agent=$!
@@ -111,7 +111,10 @@ echo "Offering a package made of scripts/quickstart/package …"
 offer_package
 
 echo "Assigning it to this computer …"
-muster assign --package "$(cat "$dir/package")" --device "$(cat "$dir/device")" --wait
+deployment=$(muster --json assign --package "$(cat "$dir/package")" --device "$(cat "$dir/device")" | field 'v.deployments[0].id')
+muster deployment watch "$deployment"
+echo
+muster deployment show "$deployment"
 
 cat <<EOF
 
