@@ -82,7 +82,7 @@ func (r Response) JSON(t testing.TB, status int, v any) {
 // Problem requires an error answer and returns it.
 func (r Response) Problem(t testing.TB, status int) protocol.Problem {
 	t.Helper()
-	require.Equal(t, status, r.Status, "%s", r.Body)
+	require.Equal(t, status, r.Status, "%.500s", r.Body)
 	require.Equal(t, "application/problem+json", r.Header.Get("Content-Type"))
 	var p protocol.Problem
 	require.NoError(t, json.Unmarshal(r.Body, &p), "%s", r.Body)
