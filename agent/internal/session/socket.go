@@ -25,6 +25,7 @@ const (
 	writeLimit     = 20 * time.Second
 	pingEvery      = 50 * time.Second
 	silenceLimit   = 2*pingEvery + 30*time.Second // two lost pongs
+	heldLong       = time.Minute                  // after which a connection counts as a success
 	socketBuffer   = 1 << 10                      // bytes; messages are short and rare
 )
 
@@ -72,9 +73,12 @@ func (s *Session) connect(ctx context.Context) {
 		conn, err := s.dial(ctx)
 		pause := time.Duration(0)
 		if err == nil {
-			retry.Reset()
 			told = false
+			since := time.Now()
 			err = s.hold(ctx, conn)
+			if time.Since(since) > heldLong { // one that is cut at once, again and again, is backed off from
+				retry.Reset()
+			}
 			s.log.Debug("the WebSocket is closed", logging.Err, err)
 			pause = retry.Next()
 		} else if ctx.Err() == nil {
