@@ -64,7 +64,7 @@ func (s *source) ReadAt(p []byte, off int64) (int, error) {
 	if s.limited {
 		if s.budget -= int64(len(p)); s.budget < 0 {
 			s.exhausted = true
-			return 0, refuse("its directory is larger than %s", "allowed")
+			return 0, refuse("its directory is too large")
 		}
 	}
 	n, err := s.r.ReadAt(p, off)
