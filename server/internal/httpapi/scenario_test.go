@@ -37,7 +37,7 @@ type world struct {
 	*servertest.Server
 	admin *servertest.Client // a session
 	token *servertest.Client // an API token
-	made  int // things so far, for names
+	made  int                // things so far, for names
 }
 
 // operation is one of the document.

@@ -46,7 +46,7 @@ var scenarios = merge(
 		"login": {good: func(_ *testing.T, w *world) request {
 			return request{path: "/login", body: map[string]any{"username": "admin", "password": w.Password}}
 		}},
-		"logout": {good: at("/logout"), done: func(t *testing.T, w *world, _ request) { w.admin = w.Session(t) }},
+		"logout":          {good: at("/logout"), done: func(t *testing.T, w *world, _ request) { w.admin = w.Session(t) }},
 		"get-me":          {good: at("/me")},
 		"change-password": changePassword,
 		"get-server":      {good: at("/server")},
