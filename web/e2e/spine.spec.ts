@@ -95,7 +95,7 @@ async function createPackage(page: Page): Promise<void> {
   await look(page, "new-package-archive");
   await page.getByRole("button", { name: "Next" }).click();
 
-  await expect(page.getByLabel("File to run")).toHaveValue("install.sh");
+  await expect(page.getByRole("combobox", { name: "File to run" })).toHaveValue("install.sh");
   await page.getByRole("button", { name: "Add argument" }).click();
   await page.getByLabel("Argument 1", { exact: true }).fill("dear device");
   await look(page, "new-package-action");

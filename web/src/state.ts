@@ -21,6 +21,7 @@ export type DeploymentState = (typeof deploymentStates)[number];
 
 export const deviceStates = ["pending", "active", "quarantined", "revoked"] as const;
 export const packageStates = ["draft", "active", "retired"] as const;
+export const outcomes = ["success", "reboot", "retry", "failure"] as const;
 export const actions = ["launch", "execute", "store"] as const;
 
 const finals = new Set(["succeeded", "failed", "refused", "expired", "interrupted", "not_applicable", "cancelled", "unassigned"]);

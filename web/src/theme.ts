@@ -11,7 +11,7 @@ export const theme = createTheme({
     // A state is short and must be read whole.
     Badge: { defaultProps: { miw: "max-content" } },
     Fieldset: { styles: { legend: { fontSize: "var(--mantine-font-size-sm)", fontWeight: 600 } } },
-    Modal: { defaultProps: { attributes: { header: { role: "presentation" } } } },
+    Modal: { defaultProps: { attributes: { header: { role: "presentation" } } }, styles: { title: { fontWeight: 600, overflowWrap: "anywhere" } } },
   },
   fontFamilyMonospace: "ui-monospace, SFMono-Regular, Menlo, Consolas, 'Liberation Mono', monospace",
 });

@@ -8,6 +8,7 @@ const entry = (seq: number, attempt: number, state: string, time: string, more: 
   attempt,
   state,
   time: `2026-11-21T12:${time}Z`,
+  received_at: `2026-11-21T12:${time}Z`,
   source: "device",
   message: "",
   ...more,

@@ -1,117 +1,87 @@
-// The only module that talks to the admin API.
+// The only module that talks to the admin API. Paths, parameters, bodies and answers are checked
+// against the types that are generated from the server's OpenAPI document.
+import createClient from "openapi-fetch";
 import { ApiError, NetworkError, problemOf } from "./error";
-import type {
-  ApiToken,
-  Assignment,
-  AuditEntry,
-  Deployment,
-  Device,
-  EnrollmentToken,
-  Me,
-  Package,
-  PackageSpec,
-  Page,
-  Server,
-  Trust,
-  Upload,
-} from "./types";
+import type { paths } from "./schema.gen";
+import type { PackageSpec } from "./types";
 
 export const API = "/api/v1";
 
-export type Query = Record<string, string | number | boolean | undefined>;
+/** Filters of a list as they stand in the page's address; the server checks their values. */
+export type Query = Record<string, string | number | undefined>;
 
-interface Options {
-  query?: Query;
-  body?: unknown;
-  signal?: AbortSignal;
+type Body<P extends keyof paths> = paths[P] extends { post: { requestBody: { content: { "application/json": infer B } } } } ? B : never;
+
+const http = createClient<paths>({
+  baseUrl: API,
+  credentials: "same-origin",
+  fetch: (request) =>
+    fetch(request).catch((err: unknown) => {
+      throw request.signal.aborted ? err : new NetworkError(err);
+    }),
+  querySerializer: (query) => {
+    const search = new URLSearchParams();
+    for (const [name, value] of Object.entries(query)) {
+      if (value !== undefined && value !== null && value !== "") search.set(name, String(value));
+    }
+    return search.toString();
+  },
+});
+
+/** answer makes every refusal an ApiError. */
+async function answer<T>(call: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
+  const { data, error, response } = await call;
+  if (!response.ok) throw new ApiError(response.status, problemOf(error));
+  return data as T;
 }
 
-async function call<T>(method: string, path: string, { query, body, signal }: Options = {}): Promise<T> {
-  const search = new URLSearchParams();
-  for (const [k, v] of Object.entries(query ?? {})) {
-    if (v !== undefined && v !== "") search.set(k, String(v));
-  }
-  const url = API + path + (search.size > 0 ? `?${search}` : "");
-  let res: Response;
-  try {
-    res = await fetch(url, {
-      method,
-      signal,
-      credentials: "same-origin",
-      headers: body === undefined ? { Accept: "application/json" } : { Accept: "application/json", "Content-Type": "application/json" },
-      body: body === undefined ? undefined : JSON.stringify(body),
-    });
-  } catch (err) {
-    if (signal?.aborted) throw err;
-    throw new NetworkError(err);
-  }
-  const text = await res.text();
-  const parsed = parse(text);
-  if (!res.ok) throw new ApiError(res.status, problemOf(parsed));
-  return parsed as T;
-}
+const by = (id: string) => ({ params: { path: { id } } });
 
-function parse(text: string): unknown {
-  if (text === "") return undefined;
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-const at = (collection: string, id: string, action = "") => `/${collection}/${encodeURIComponent(id)}${action}`;
-
-const list =
-  <T>(path: string) =>
-  (query: Query, signal?: AbortSignal) =>
-    call<Page<T>>("GET", path, { query, signal });
+/** What stands in an address may be anything; its type is the server's to check. */
+const list = (query: Query, signal?: AbortSignal) => ({ params: { query: query as never }, signal });
 
 export const api = {
-  login: (username: string, password: string) => call<Me>("POST", "/login", { body: { username, password } }),
-  logout: () => call<void>("POST", "/logout"),
-  me: (signal?: AbortSignal) => call<Me>("GET", "/me", { signal }),
-  changePassword: (current: string, next: string) => call<void>("POST", "/me/password", { body: { current, new: next } }),
+  login: (username: string, password: string) => answer(http.POST("/login", { body: { username, password } })),
+  logout: () => answer(http.POST("/logout")),
+  me: (signal?: AbortSignal) => answer(http.GET("/me", { signal })),
+  changePassword: (current: string, next: string) => answer(http.POST("/me/password", { body: { current, new: next } })),
 
-  server: () => call<Server>("GET", "/server"),
-  trust: () => call<Trust>("GET", "/trust"),
-  audit: list<AuditEntry>("/audit"),
+  server: () => answer(http.GET("/server")),
+  trust: () => answer(http.GET("/trust")),
+  audit: (query: Query, signal?: AbortSignal) => answer(http.GET("/audit", list(query, signal))),
 
-  apiTokens: list<ApiToken>("/api-tokens"),
-  createApiToken: (body: { name: string; expires_in_days?: number }) => call<ApiToken>("POST", "/api-tokens", { body }),
-  deleteApiToken: (id: string) => call<void>("DELETE", at("api-tokens", id)),
+  apiTokens: (query: Query, signal?: AbortSignal) => answer(http.GET("/api-tokens", list(query, signal))),
+  createApiToken: (body: Body<"/api-tokens">) => answer(http.POST("/api-tokens", { body })),
+  deleteApiToken: (id: string) => answer(http.DELETE("/api-tokens/{id}", by(id))),
 
-  enrollmentTokens: list<EnrollmentToken>("/enrollment-tokens"),
-  createEnrollmentToken: (body: { name: string; max_uses?: number; expires_in_hours?: number; needs_approval?: boolean }) =>
-    call<EnrollmentToken>("POST", "/enrollment-tokens", { body }),
-  revokeEnrollmentToken: (id: string) => call<void>("DELETE", at("enrollment-tokens", id)),
+  enrollmentTokens: (query: Query, signal?: AbortSignal) => answer(http.GET("/enrollment-tokens", list(query, signal))),
+  createEnrollmentToken: (body: Body<"/enrollment-tokens">) => answer(http.POST("/enrollment-tokens", { body })),
+  revokeEnrollmentToken: (id: string) => answer(http.DELETE("/enrollment-tokens/{id}", by(id))),
 
-  devices: list<Device>("/devices"),
-  device: (id: string) => call<Device>("GET", at("devices", id)),
-  approveDevice: (id: string) => call<Device>("POST", at("devices", id, "/approve")),
-  revokeDevice: (id: string) => call<Device>("POST", at("devices", id, "/revoke")),
-  wakeDevice: (id: string) => call<{ connected: boolean }>("POST", at("devices", id, "/wakeup")),
+  devices: (query: Query, signal?: AbortSignal) => answer(http.GET("/devices", list(query, signal))),
+  device: (id: string) => answer(http.GET("/devices/{id}", by(id))),
+  approveDevice: (id: string) => answer(http.POST("/devices/{id}/approve", by(id))),
+  revokeDevice: (id: string) => answer(http.POST("/devices/{id}/revoke", by(id))),
+  wakeDevice: (id: string) => answer(http.POST("/devices/{id}/wakeup", by(id))),
 
-  createUpload: (file_name: string, size: number) => call<Upload>("POST", "/uploads", { body: { file_name, size } }),
-  upload: (id: string, signal?: AbortSignal) => call<Upload>("GET", at("uploads", id), { signal }),
-  finishUpload: (id: string, sha256: string) => call<Upload>("POST", at("uploads", id, "/finish"), { body: { sha256 } }),
-  deleteUpload: (id: string) => call<void>("DELETE", at("uploads", id)),
+  createUpload: (file_name: string, size: number) => answer(http.POST("/uploads", { body: { file_name, size } })),
+  upload: (id: string, signal?: AbortSignal) => answer(http.GET("/uploads/{id}", { ...by(id), signal })),
+  finishUpload: (id: string, sha256: string) => answer(http.POST("/uploads/{id}/finish", { ...by(id), body: { sha256 } })),
 
-  packages: list<Package>("/packages"),
-  package: (id: string) => call<Package>("GET", at("packages", id)),
-  createPackage: (body: PackageSpec) => call<Package>("POST", "/packages", { body }),
-  deletePackage: (id: string) => call<void>("DELETE", at("packages", id)),
-  signPackage: (id: string) => call<Package>("POST", at("packages", id, "/sign"), { body: {} }),
-  activatePackage: (id: string) => call<Package>("POST", at("packages", id, "/activate")),
-  retirePackage: (id: string) => call<Package>("POST", at("packages", id, "/retire")),
+  packages: (query: Query, signal?: AbortSignal) => answer(http.GET("/packages", list(query, signal))),
+  package: (id: string) => answer(http.GET("/packages/{id}", by(id))),
+  createPackage: (body: PackageSpec) => answer(http.POST("/packages", { body })),
+  deletePackage: (id: string) => answer(http.DELETE("/packages/{id}", by(id))),
+  signPackage: (id: string) => answer(http.POST("/packages/{id}/sign", { ...by(id), body: {} })),
+  activatePackage: (id: string) => answer(http.POST("/packages/{id}/activate", by(id))),
+  retirePackage: (id: string) => answer(http.POST("/packages/{id}/retire", by(id))),
 
-  assignments: list<Assignment>("/assignments"),
-  assign: (body: { package_id: string; device_ids?: string[]; all?: boolean; not_before?: string }) =>
-    call<Assignment>("POST", "/assignments", { body }),
-  unassign: (id: string) => call<void>("DELETE", at("assignments", id)),
+  assignments: (query: Query, signal?: AbortSignal) => answer(http.GET("/assignments", list(query, signal))),
+  assign: (body: Body<"/assignments">) => answer(http.POST("/assignments", { body })),
+  unassign: (id: string) => answer(http.DELETE("/assignments/{id}", by(id))),
 
-  deployments: list<Deployment>("/deployments"),
-  deployment: (id: string) => call<Deployment>("GET", at("deployments", id)),
-  retryDeployment: (id: string) => call<Deployment>("POST", at("deployments", id, "/retry")),
-  cancelDeployment: (id: string) => call<Deployment>("POST", at("deployments", id, "/cancel")),
+  deployments: (query: Query, signal?: AbortSignal) => answer(http.GET("/deployments", list(query, signal))),
+  deployment: (id: string) => answer(http.GET("/deployments/{id}", by(id))),
+  retryDeployment: (id: string) => answer(http.POST("/deployments/{id}/retry", by(id))),
+  cancelDeployment: (id: string) => answer(http.POST("/deployments/{id}/cancel", by(id))),
 };

@@ -5,6 +5,7 @@ import { api } from "../api/client";
 import { keys } from "../api/query";
 import type { Detection, Package, PackageSpec } from "../api/types";
 import { bytes, commandLine, isSet, span } from "../format";
+import { outcomes } from "../state";
 import { Copyable } from "./copy";
 import { Fact, Facts } from "./facts";
 import { Time } from "./time";
@@ -15,7 +16,7 @@ type Described = Omit<PackageSpec, "upload_id"> & Pick<Partial<Package>, "archiv
 export function InstructionFacts({ pack }: { pack: Described }) {
   const { t, i18n } = useTranslation();
   const env = Object.entries(pack.env ?? {});
-  const requires = pack.requires ?? {};
+  const { os = [], arch = [] } = pack.requires ?? {};
   return (
     <Facts>
       <Fact label={t("packages.action")}>{t(`packages.action_${pack.action}`)}</Fact>
@@ -29,14 +30,14 @@ export function InstructionFacts({ pack }: { pack: Described }) {
         {pack.action === "store" ? undefined : pack.exit_codes?.length ? (
           <List size="sm" listStyleType="none">
             {pack.exit_codes.map((e) => (
-              <List.Item key={e.code}><Code>{e.code}</Code> {t(`newPackage.outcome_${e.outcome}`)}</List.Item>
+              <List.Item key={e.code}><Code>{e.code}</Code> <Outcome name={e.outcome} /></List.Item>
             ))}
           </List>
         ) : (
           t("package.exitCodesDefault")
         )}
       </Fact>
-      <Fact label={t("package.requires")}>{[...(requires.os ?? []), ...(requires.arch ?? [])].join(", ")}</Fact>
+      <Fact label={t("package.requires")}>{[...os, ...arch].join(", ")}</Fact>
       <Fact label={t("package.retry")}>{pack.retry?.attempts ? t("package.retryValue", { attempts: pack.retry.attempts, delay: span(pack.retry.delay_seconds * 1000) }) : undefined}</Fact>
       <Fact label={t("package.rerun")}>{pack.action === "store" ? undefined : pack.rerun === "safe" ? t("package.rerunSafe") : t("package.rerunNever")}</Fact>
       <Fact label={t("package.env")}>{env.length > 0 && <Code>{env.map(([k, v]) => `${k}=${v}`).join(" ")}</Code>}</Fact>
@@ -44,6 +45,12 @@ export function InstructionFacts({ pack }: { pack: Described }) {
       <Fact label={t("package.private")}>{pack.private && t("common.yes")}</Fact>
     </Facts>
   );
+}
+
+function Outcome({ name }: { name: string }) {
+  const { t } = useTranslation();
+  const known = outcomes.find((o) => o === name);
+  return <>{known ? t(`newPackage.outcome_${known}`) : name}</>;
 }
 
 function DetectionText({ rule }: { rule: Detection }) {

@@ -5,7 +5,7 @@ import { useTranslation } from "react-i18next";
 import { Link } from "react-router";
 import { api } from "../api/client";
 import { keys } from "../api/query";
-import type { EnrollmentToken } from "../api/types";
+import type { NewEnrollmentToken } from "../api/types";
 import { CopyBlock } from "../component/copy";
 import { ProblemAlert } from "../component/problem";
 
@@ -58,13 +58,13 @@ function Steps({ onClose }: { onClose: () => void }) {
   );
 }
 
-function Command({ token, onClose }: { token: EnrollmentToken; onClose: () => void }) {
+function Command({ token, onClose }: { token: NewEnrollmentToken; onClose: () => void }) {
   const { t } = useTranslation();
   return (
     <Stack>
       <Text size="sm" c="dimmed">{t("addDevice.notInstalled")}</Text>
       <Text size="sm" fw={600}>{t("addDevice.runTitle")}</Text>
-      <CopyBlock value={`muster-agent enroll ${token.enrollment ?? ""}`} label={t("addDevice.commandLabel")} />
+      <CopyBlock value={`muster-agent enroll ${token.enrollment}`} label={t("addDevice.commandLabel")} />
       <Text size="sm" c="dimmed">{t("common.shownOnce")}</Text>
       <Text size="sm" fw={600}>{t("addDevice.thenTitle")}</Text>
       <CopyBlock value="muster-agent run" label={t("addDevice.thenTitle")} />

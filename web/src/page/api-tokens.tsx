@@ -59,7 +59,7 @@ function CreateToken({ onClose }: { onClose: () => void }) {
     return (
       <Stack>
         <Text size="sm">{t("common.shownOnce")}</Text>
-        <CopyBlock value={create.data.token ?? ""} label={t("apiTokens.token")} />
+        <CopyBlock value={create.data.token} label={t("apiTokens.token")} />
         <Group justify="flex-end"><Button onClick={onClose}>{t("common.close")}</Button></Group>
       </Stack>
     );

@@ -17,6 +17,8 @@ import { Empty, Page } from "../component/page";
 import { Time } from "../component/time";
 import { bytes } from "../format";
 
+type DeviceFacts = NonNullable<Device["facts"]>;
+
 export default function DevicePage() {
   const { t } = useTranslation();
   const id = useParams().id ?? "";
@@ -74,7 +76,7 @@ function Detail({ device }: { device: Device }) {
 
 function About({ device }: { device: Device }) {
   const { t, i18n } = useTranslation();
-  const f = device.facts ?? {};
+  const f: Partial<DeviceFacts> = device.facts ?? {};
   return (
     <Facts>
       <Fact label={t("devices.system")}>{`${device.os_name || device.os} ${device.os_version}`.trim()}</Fact>
@@ -93,7 +95,7 @@ function About({ device }: { device: Device }) {
 
 function Identity({ device }: { device: Device }) {
   const { t } = useTranslation();
-  const f = device.facts ?? {};
+  const f: Partial<DeviceFacts> = device.facts ?? {};
   return (
     <Facts>
       <Fact label={t("devices.lastSeen")}><Time at={device.last_seen_at} /></Fact>

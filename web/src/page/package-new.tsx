@@ -41,7 +41,7 @@ export default function NewPackage() {
   };
   return (
     <Page title={t("newPackage.title")} parent={{ to: "/packages", label: t("packages.title") }}>
-      <Stepper active={step} size="sm" visibleFrom="sm" onStepClick={(i) => i < step && go(i)} allowNextStepsSelect={false} aria-label={t("newPackage.title")}>
+      <Stepper maw={820} active={step} size="sm" visibleFrom="sm" onStepClick={(i) => i < step && go(i)} allowNextStepsSelect={false} aria-label={t("newPackage.title")}>
         {titles.map((title) => <Stepper.Step key={title} label={title} />)}
       </Stepper>
       <Card withBorder maw={820}>

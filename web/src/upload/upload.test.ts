@@ -12,7 +12,7 @@ class FakeServer implements Transport {
   created = 0;
   patches: number[] = [];
   fail: ((n: number) => Error | undefined)[] = [];
-  state = "open";
+  state: Upload["state"] = "open";
   constructor(readonly size: number) {}
 
   private answer(): Upload {

@@ -2,9 +2,8 @@ import { ActionIcon, Button, Checkbox, Fieldset, Group, MultiSelect, NativeSelec
 import { useTranslation } from "react-i18next";
 import type { ExitCode } from "../api/types";
 import { CloseIcon, PlusIcon } from "../component/icon";
+import { outcomes } from "../state";
 import type { DetailProps } from "./detail-step";
-
-const OUTCOMES = ["success", "reboot", "retry", "failure"] as const;
 
 type Props = Pick<DetailProps, "draft" | "change">;
 
@@ -18,7 +17,7 @@ export function ExitCodes({ draft, change }: Props) {
       {codes.map((e, i) => (
         <Group key={i} gap="xs" align="flex-end" wrap="nowrap">
           <NumberInput label={t("newPackage.exitCode")} w={110} allowDecimal={false} hideControls value={e.code} onChange={(v) => set(i, { ...e, code: Number(v) || 0 })} />
-          <NativeSelect label={t("newPackage.outcome")} flex={1} data={OUTCOMES.map((o) => ({ value: o, label: t(`newPackage.outcome_${o}`) }))} value={e.outcome} onChange={(ev) => set(i, { ...e, outcome: ev.currentTarget.value as ExitCode["outcome"] })} />
+          <NativeSelect label={t("newPackage.outcome")} flex={1} data={outcomes.map((o) => ({ value: o, label: t(`newPackage.outcome_${o}`) }))} value={e.outcome} onChange={(ev) => set(i, { ...e, outcome: ev.currentTarget.value as ExitCode["outcome"] })} />
           <ActionIcon variant="subtle" color="gray" size="lg" aria-label={t("newPackage.removeExitCode", { code: e.code })} onClick={() => change({ exitCodes: codes.toSpliced(i, 1) })}><CloseIcon size={16} /></ActionIcon>
         </Group>
       ))}
