@@ -145,6 +145,11 @@ func (e *env) active(t *testing.T, name, version string) catalog.Package {
 // authored is what the author's tool makes of the same file and settings.
 func (e *env) authored(t *testing.T, id string, data []byte, s instruction.Spec, issued time.Time) []byte {
 	t.Helper()
+	return signedBy(t, e.author, id, data, s, issued)
+}
+
+func signedBy(t *testing.T, key trustdoc.PrivateKey, id string, data []byte, s instruction.Spec, issued time.Time) []byte {
+	t.Helper()
 	a, err := fragment.Cut(bytes.NewReader(data), fragment.SizeFor(int64(len(data))), func(instruction.Fragment, []byte) error { return nil })
 	require.NoError(t, err)
 	a.Format = "zip"
@@ -153,7 +158,7 @@ func (e *env) authored(t *testing.T, id string, data []byte, s instruction.Spec,
 	require.NoError(t, err)
 	payload, err := i.Encode()
 	require.NoError(t, err)
-	envelope, err := trustdoc.SignEnvelope(instruction.PayloadType, payload, e.author)
+	envelope, err := trustdoc.SignEnvelope(instruction.PayloadType, payload, key)
 	require.NoError(t, err)
 	return envelope
 }
@@ -293,10 +298,9 @@ func TestPutInstruction(t *testing.T) {
 		_, err = e.PutInstruction(ctx, p.ID, e.authored(t, p.ID, data, own, e.clock().Add(-2*time.Hour)))
 		isCode(t, fault.Invalid, err)
 		require.ErrorContains(t, err, "expired")
-		stranger := *e
-		stranger.author, err = trustdoc.GenerateKey()
+		stranger, err := trustdoc.GenerateKey()
 		require.NoError(t, err)
-		_, err = e.PutInstruction(ctx, p.ID, stranger.authored(t, p.ID, data, own, e.clock()))
+		_, err = e.PutInstruction(ctx, p.ID, signedBy(t, stranger, p.ID, data, own, e.clock()))
 		require.Equal(t, protocol.ReasonSignature, instruction.ReasonOf(err))
 		_, err = e.PutInstruction(ctx, p.ID, []byte("x"))
 		require.Equal(t, protocol.ReasonMalformed, instruction.ReasonOf(err))

@@ -51,7 +51,7 @@ func (s *Service) Create(ctx context.Context, spec instruction.Spec, uploadID st
 
 // bodyFields names the fields of an instruction as those of the request's body.
 func bodyFields(err error) error {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // Validate joins its problems
+	joined, ok := err.(interface{ Unwrap() []error }) // Validate joins its problems
 	if !ok {
 		return err
 	}
@@ -209,6 +209,6 @@ func (s *Service) Delete(ctx context.Context, id string) error {
 
 // tell logs a change and spreads it.
 func (s *Service) tell(ctx context.Context, row *packageRow, kind string) {
-	s.log.InfoContext(ctx, "package "+kind, "package", row.ID, "name", row.Name, "version", row.Version, "serial", row.Serial)
+	s.log.InfoContext(ctx, "package changed", "kind", kind, "package", row.ID, "name", row.Name, "version", row.Version, "serial", row.Serial)
 	s.changed(ctx, row.ID, kind)
 }

@@ -129,7 +129,7 @@ func TestAPI_fromUploadToRetirement(t *testing.T) {
 		require.NotContains(t, drafted, "envelope")
 		p = w.call(t, "POST", path+"/sign", object{"expires_in_days": 10}, 200)
 		require.Equal(t, true, p["signed"])
-		p = w.call(t, "POST", path+"/sign", nil, 200)
+		w.call(t, "POST", path+"/sign", nil, 200)
 		p = w.call(t, "POST", path+"/activate", nil, 200)
 		require.Equal(t, "active", p["state"])
 		require.NotEmpty(t, p["activated_at"])
