@@ -23,6 +23,7 @@ export const variables: CSSVariablesResolver = () => ({
     "--mantine-color-dimmed": "var(--mantine-color-gray-7)",
     "--mantine-color-placeholder": "#6b7280",
     "--mantine-color-error": "var(--mantine-color-red-9)",
+    "--mantine-color-indigo-light-hover": "var(--mantine-color-indigo-1)",
     "--mantine-color-teal-light-color": "#065f46",
     "--mantine-color-yellow-light-color": "#774400",
     "--mantine-color-orange-light-color": "#8a3208",
