@@ -38,7 +38,7 @@ export function SignIn() {
               {login.error && (isUnauthenticated(login.error) ? <Alert color="red" role="alert">{t("signIn.wrong")}</Alert> : <ProblemAlert error={login.error} />)}
               <TextInput label={t("signIn.username")} name="username" autoComplete="username" required withAsterisk={false} autoFocus value={username} onChange={(e) => setUsername(e.currentTarget.value)} />
               <PasswordInput label={t("signIn.password")} name="password" autoComplete="current-password" required withAsterisk={false} value={password} onChange={(e) => setPassword(e.currentTarget.value)} />
-              <Button type="submit" loading={login.isPending} disabled={!username || !password}>{t("signIn.submit")}</Button>
+              <Button type="submit" loading={login.isPending}>{t("signIn.submit")}</Button>
             </Stack>
           </form>
         </Card>

@@ -23,6 +23,7 @@ export function ArchiveStep({ draft, change, error }: StepProps) {
     const guess = nameAndVersion(upload.file_name);
     change({
       upload,
+      uploading: false,
       launchFile: likelyLaunchFile(upload.archive?.entries ?? []),
       ...(draft.name ? {} : { name: guess.name }),
       ...(draft.version ? {} : { version: guess.version }),
@@ -30,8 +31,12 @@ export function ArchiveStep({ draft, change, error }: StepProps) {
   };
   const choose = (f: File | null) => {
     if (!f) return;
-    change({ upload: undefined, withoutArchive: false, launchFile: "" });
+    change({ upload: undefined, uploading: true, withoutArchive: false, launchFile: "" });
     setFile(f);
+  };
+  const remove = () => {
+    change({ upload: undefined, uploading: false, launchFile: "" });
+    setFile(null);
   };
   const drop = (e: DragEvent) => {
     e.preventDefault();
@@ -52,6 +57,11 @@ export function ArchiveStep({ draft, change, error }: StepProps) {
         </Stack>
       </div>
       {draft.upload ? <Finished upload={draft.upload} /> : file && <Sending key={`${file.name}${file.size}${file.lastModified}`} file={file} onFinished={take} />}
+      {(draft.upload || file) && (
+        <div>
+          <Button size="xs" variant="default" onClick={remove}>{t("newPackage.removeFile")}</Button>
+        </div>
+      )}
       <Checkbox
         label={t("newPackage.noArchive")}
         checked={draft.withoutArchive}

@@ -71,6 +71,7 @@ describe("toSpec", () => {
 describe("missing", () => {
   it.each<[Parameters<typeof missing>[0], Partial<Draft>, object]>([
     ["archive", { upload: undefined }, { upload: "needArchive" }],
+    ["archive", { upload: undefined, uploading: true }, { upload: "waitUpload" }],
     ["archive", { upload: undefined, withoutArchive: true }, {}],
     ["action", { action: "launch" }, { launchFile: "launchFileMissing" }],
     ["action", { action: "execute", program: "  " }, { program: "programMissing" }],

@@ -3,6 +3,8 @@ import type { Action, Detection, ExitCode, PackageSpec, Upload } from "../api/ty
 /** Draft is what the wizard's fields hold; toSpec makes the request of it. */
 export interface Draft {
   upload?: Upload;
+  /** A file was chosen and is on its way. */
+  uploading: boolean;
   withoutArchive: boolean;
   action: Action;
   launchFile: string;
@@ -31,6 +33,7 @@ export interface Draft {
 }
 
 export const emptyDraft: Draft = {
+  uploading: false,
   withoutArchive: false,
   action: "launch",
   launchFile: "",
@@ -65,7 +68,7 @@ export type StepName = (typeof STEPS)[number];
 export type Missing = Partial<
   Record<
     keyof Draft,
-    "needArchive" | "launchFileMissing" | "programMissing" | "storePathMissing" | "nameMissing" | "versionMissing" | "detectMissing"
+    "needArchive" | "waitUpload" | "launchFileMissing" | "programMissing" | "storePathMissing" | "nameMissing" | "versionMissing" | "detectMissing"
   >
 >;
 
@@ -73,7 +76,8 @@ export type Missing = Partial<
 export function missing(step: StepName, d: Draft): Missing {
   switch (step) {
     case "archive":
-      return d.upload || d.withoutArchive ? {} : { upload: "needArchive" };
+      if (d.upload || d.withoutArchive) return {};
+      return { upload: d.uploading ? "waitUpload" : "needArchive" };
     case "action":
       if (d.action === "launch") return d.launchFile.trim() ? {} : { launchFile: "launchFileMissing" };
       if (d.action === "execute") return d.program.trim() ? {} : { program: "programMissing" };
