@@ -10,7 +10,6 @@ package agentapi
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -159,27 +158,6 @@ func (a *API) authenticate(c echo.Context) (device.Device, error) {
 		return device.Device{}, fault.New(fault.Unauthenticated, "a device's credential is needed")
 	}
 	return a.opt.Devices.Authenticate(c.Request().Context(), header[len(scheme):])
-}
-
-// read decodes a body of at most limit bytes. Unknown fields are ignored: the agent may be newer.
-func read(c echo.Context, limit int64, into any) error {
-	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, limit))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return fault.New(fault.TooLarge, "the body is over its limit of %d bytes", limit)
-	case err != nil:
-		return fault.Wrap(err, fault.Invalid, "read body")
-	}
-	return decode(body, into)
-}
-
-// decode is where bytes of agents become values.
-func decode(body []byte, into any) error {
-	if err := json.Unmarshal(body, into); err != nil {
-		return fault.Wrap(err, fault.Invalid, "the body is not the JSON that this path takes")
-	}
-	return nil
 }
 
 // speak refuses a protocol version that this server does not know.

@@ -27,7 +27,7 @@ func (a *API) enroll(c echo.Context) error {
 	}
 	defer release()
 	var req protocol.EnrollRequest
-	if err := read(c, protocol.MaxEnroll, &req); err != nil {
+	if err := protocol.Decode(c.Request().Body, protocol.MaxEnroll, &req); err != nil {
 		return err
 	}
 	if err := speak(req.Protocol); err != nil {
@@ -61,7 +61,7 @@ func (a *API) checkIn(c echo.Context) error {
 		return err
 	}
 	var req protocol.CheckInRequest
-	if err := read(c, protocol.MaxCheckIn, &req); err != nil {
+	if err := protocol.Decode(c.Request().Body, protocol.MaxCheckIn, &req); err != nil {
 		return err
 	}
 	if err := speak(req.Protocol); err != nil {
@@ -111,7 +111,7 @@ func (a *API) takeReports(c echo.Context) error {
 		return err
 	}
 	var req protocol.ReportsRequest
-	if err := read(c, protocol.MaxReportsBytes, &req); err != nil {
+	if err := protocol.Decode(c.Request().Body, protocol.MaxReportsBytes, &req); err != nil {
 		return err
 	}
 	ack, err := a.opt.Deployments.Ingest(c.Request().Context(), d.ID, req.Reports)
@@ -127,7 +127,7 @@ func (a *API) rotate(c echo.Context) error {
 		return err
 	}
 	var req protocol.RotateRequest
-	if err := read(c, protocol.MaxEnroll, &req); err != nil {
+	if err := protocol.Decode(c.Request().Body, protocol.MaxEnroll, &req); err != nil {
 		return err
 	}
 	if err := a.opt.Devices.Rotate(c.Request().Context(), d.ID, req.NextSHA256); err != nil {

@@ -13,7 +13,7 @@ import (
 func (a *API) receiver(deviceID string) hub.Receiver {
 	return func(ctx context.Context, data []byte) ([]byte, error) {
 		var m protocol.SocketMessage
-		if err := decode(data, &m); err != nil {
+		if err := protocol.Unmarshal(data, &m); err != nil {
 			a.metrics.refused.WithLabelValues(string(fault.Invalid)).Inc()
 			return nil, err
 		}

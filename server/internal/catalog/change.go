@@ -31,6 +31,7 @@ func (s *Service) Create(ctx context.Context, spec instruction.Spec, uploadID st
 	row := &packageRow{
 		ID: id.String(), Name: spec.Name, Version: spec.Version, LiveKey: liveKey(spec.Name, spec.Version),
 		Priority: Package{Spec: spec}.Priority(), Action: string(spec.Action), State: string(Draft), Spec: string(data),
+		Private:   spec.Private,
 		CreatedBy: s.actor(ctx), CreatedAt: now, UpdatedAt: now,
 	}
 	spec.ID = row.ID

@@ -35,6 +35,13 @@ func (s *Service) List(ctx context.Context, q Query) ([]Package, error) {
 	return list, nil
 }
 
+// FragmentShared reports whether anybody may fetch the fragment: its digest is the capability then, so
+// that mirrors and neighbours can serve it. Fragments of private packages, of drafts and of uploads are
+// for devices only.
+func (s *Service) FragmentShared(ctx context.Context, digest string) (bool, error) {
+	return s.rows.fragmentShared(ctx, digest)
+}
+
 // instruction builds the server's own cut of a package, issued at the given time.
 func (s *Service) instruction(ctx context.Context, row *packageRow, issued time.Time, validFor time.Duration) (*instruction.Instruction, error) {
 	p, err := row.toPackage()

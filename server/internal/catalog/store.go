@@ -34,6 +34,7 @@ type packageRow struct {
 	Serial            int64
 	InstructionDigest string
 	SignedBy          string
+	Private           bool
 	IssuedAt          *time.Time
 	ExpiresAt         *time.Time
 	CreatedBy         string
@@ -119,6 +120,18 @@ func (r rows) create(ctx context.Context, row *packageRow, uploadID string, buil
 		}
 		return nil
 	})
+}
+
+// fragmentShared reports whether an active package that is not private has the fragment.
+func (r rows) fragmentShared(ctx context.Context, digest string) (bool, error) {
+	var found []int
+	err := r.db.With(ctx).Table("blob_refs").Joins("JOIN packages ON packages.id = blob_refs.owner_id").
+		Where("blob_refs.sha256 = ? AND blob_refs.seq >= 0 AND packages.private = ? AND packages.state = ?", digest, false, string(Active)).
+		Limit(1).Pluck("blob_refs.seq", &found).Error
+	if err != nil {
+		return false, fmt.Errorf("look up fragment: %w", err)
+	}
+	return len(found) > 0, nil
 }
 
 // archive describes a package's archive, nil without one. A retired package has no fragments any more.

@@ -23,6 +23,7 @@ import (
 // connect lets features hear of each other's changes.
 func (p *parts) connect() {
 	p.catalog.Subscribe(func(ctx context.Context, e catalog.Event) { p.deploy.PackageChanged(ctx, e.ID) })
+	p.devices.Subscribe(p.deploy.DeviceChanged)
 	p.catalog.CountWith(func(ctx context.Context, ids []string) (map[string]catalog.DeploymentCounts, error) {
 		counts, err := p.deploy.Counts(ctx, ids)
 		if err != nil {
@@ -72,12 +73,15 @@ func (p *parts) agentAPI(log *slog.Logger, reg prometheus.Registerer) *agentapi.
 			return data, nil
 		},
 		Fragment: func(ctx context.Context, sha256 string) (agentapi.Fragment, error) {
+			shared, err := p.catalog.FragmentShared(ctx, sha256)
+			if err != nil {
+				return agentapi.Fragment{}, err
+			}
 			f, err := p.open(ctx, sha256)
 			if err != nil {
 				return agentapi.Fragment{}, err
 			}
-			// Every fragment is for devices only, so that none of a private package can leak.
-			return agentapi.Fragment{Content: f, Private: true}, nil
+			return agentapi.Fragment{Content: f, Private: !shared}, nil
 		},
 	})
 }

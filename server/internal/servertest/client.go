@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"testing"
 	"time"
@@ -102,10 +103,18 @@ type Device struct {
 // Enroll makes an enrollment token as admin and joins with it.
 func (s *Server) Enroll(t testing.TB, admin *Client, hostname string) *Device {
 	t.Helper()
+	return s.EnrollWith(t, admin, hostname, nil)
+}
+
+// EnrollWith is Enroll with a token that has more properties than a name.
+func (s *Server) EnrollWith(t testing.TB, admin *Client, hostname string, token map[string]any) *Device {
+	t.Helper()
+	wanted := map[string]any{"name": hostname}
+	maps.Copy(wanted, token)
 	var made struct {
 		Token string `json:"token"`
 	}
-	admin.Do(t, http.MethodPost, api.Path+"/enrollment-tokens", map[string]any{"name": hostname}).JSON(t, http.StatusCreated, &made)
+	admin.Do(t, http.MethodPost, api.Path+"/enrollment-tokens", wanted).JSON(t, http.StatusCreated, &made)
 	secret := random(t)
 	c := s.Anonymous(t)
 	var joined protocol.EnrollResponse

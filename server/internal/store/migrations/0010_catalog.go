@@ -56,6 +56,7 @@ func catalog() []*gormigrate.Migration {
 		Serial            int64   `gorm:"not null"`           // 0 until signed
 		InstructionDigest string  `gorm:"size:64;not null"`   // of the signed envelope
 		SignedBy          string  `gorm:"type:text;not null"` // key ids, separated by blanks
+		Private           bool    `gorm:"not null"`           // fragments are for devices only
 		IssuedAt          *time.Time
 		ExpiresAt         *time.Time
 		CreatedBy         string    `gorm:"size:120;not null"`
