@@ -22,7 +22,6 @@ type tarEntry struct {
 	typ  byte
 	link string
 	mode int64
-	size int64 // overrides the length of body in the header
 }
 
 func tarGz(t testing.TB, entries ...tarEntry) []byte {

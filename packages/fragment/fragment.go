@@ -61,7 +61,7 @@ func Cut(r io.Reader, size int64, sink func(f instruction.Fragment, data []byte)
 		}
 		a.Size += n
 		a.Fragments = append(a.Fragments, f)
-		if err != nil {
+		if n < size { // the end was reached
 			break
 		}
 	}

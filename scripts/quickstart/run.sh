@@ -112,7 +112,7 @@ offer_package
 
 echo "Assigning it to this computer …"
 deployment=$(muster --json assign --package "$(cat "$dir/package")" --device "$(cat "$dir/device")" | field 'v.deployments[0].id')
-muster deployment watch "$deployment"
+muster deployment watch "$deployment" || echo "It did not succeed; what happened:"
 echo
 muster deployment show "$deployment"
 

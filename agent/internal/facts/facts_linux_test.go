@@ -18,7 +18,7 @@ func TestRead_thisComputer(t *testing.T) {
 	require.NotEmpty(t, f.OSName)
 	require.NotEmpty(t, f.Kernel)
 	require.Greater(t, f.MemoryBytes, int64(64<<20))
-	require.Greater(t, f.Cores, 0)
+	require.Positive(t, f.Cores)
 	require.Equal(t, os.Geteuid() == 0, f.Privileged)
 	require.Equal(t, []string{"deploy"}, f.TasksAllowed)
 	require.Equal(t, f.BootID, BootID(), "the boot id does not change between boots")

@@ -114,7 +114,7 @@ func startAndHang(dir string) int {
 		return 1
 	}
 	fmt.Println("started")
-	time.Sleep(time.Minute) // to be killed
+	<-time.After(time.Minute) // to be killed
 	return 1
 }
 

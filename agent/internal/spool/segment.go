@@ -124,7 +124,7 @@ func (s *segment) decode(data []byte) content {
 		var report protocol.Report
 		if err := json.Unmarshal(payload, &report); err != nil || report.ID == "" || len(payload) > MaxReport {
 			c.damaged++
-			return nil
+			return nil //nolint:nilerr // one damaged report must not cost the others
 		}
 		c.entries = append(c.entries, &entry{
 			id: report.ID, segment: s, offset: offset, length: len(payload), final: isFinal(&report),
@@ -214,7 +214,7 @@ func (s *segment) compact(entries []*entry) error {
 	for i, e := range entries {
 		payload, err := e.payload()
 		if err != nil {
-			return nil // better the old file than one report less; Next deals with what is unreadable
+			return nil //nolint:nilerr // better the old file than one report less; Next deals with what is unreadable
 		}
 		offsets[i] = int64(len(data))
 		data = journal.AppendLine(data, payload)

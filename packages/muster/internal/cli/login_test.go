@@ -78,7 +78,7 @@ func TestLogin_neverTrustsSilently(t *testing.T) {
 			code, _, errs := d.run(args...)
 			require.Equal(t, c.code, code, errs)
 			require.Contains(t, errs, c.says)
-			require.True(t, strings.Contains(errs, "muster: "))
+			require.Contains(t, errs, "muster: ")
 			require.Empty(t, f.passwords, "the password was not sent")
 			require.NoFileExists(t, d.configFile())
 		})
