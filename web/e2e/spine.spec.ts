@@ -1,5 +1,6 @@
 // From an empty server to an exit code, with nothing but the page and the agent.
 import { expect, test, type Page } from "@playwright/test";
+import { writeFile } from "node:fs/promises";
 import { look } from "./look";
 import { System } from "./system";
 import { tarGz } from "./tar";
@@ -17,7 +18,10 @@ test.afterAll(async () => {
 });
 
 test.afterEach(async ({}, info) => {
-  if (info.status !== info.expectedStatus) await info.attach("programs", { body: system.output(), contentType: "text/plain" });
+  if (info.status === info.expectedStatus) return;
+  const log = info.outputPath("programs.log");
+  await writeFile(log, system.output());
+  await info.attach("programs", { path: log, contentType: "text/plain" });
 });
 
 test("from sign-in to exit code", async ({ page }) => {

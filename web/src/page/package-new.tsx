@@ -1,4 +1,4 @@
-import { Alert, Button, Card, Checkbox, Group, Stack, Stepper, Text, Title } from "@mantine/core";
+import { Alert, Button, Card, Checkbox, Code, Group, Stack, Stepper, Text, Title } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
@@ -104,7 +104,7 @@ function Review({ draft, onBack }: { draft: Draft; onBack: () => void }) {
       {canSign ? (
         <Checkbox label={t("newPackage.signNow")} description={t("newPackage.signNowHint")} checked={sign} onChange={(e) => setSign(e.currentTarget.checked)} />
       ) : (
-        server.data && <Alert color="yellow">{t("newPackage.cannotSign")} <code>muster package sign</code></Alert>
+        server.data && <Alert color="yellow">{t("newPackage.cannotSign")} <Code>muster package sign --key FILE --archive FILE {`${spec.name}@${spec.version}`}</Code></Alert>
       )}
       <ProblemAlert error={create.error} />
       <Group justify="space-between">

@@ -110,7 +110,7 @@ function DraftHint({ pack }: { pack: Package }) {
     <Alert color="yellow" title={t("package.draftTitle")}>
       <Stack gap="xs">
         <Text size="sm">{pack.signed ? t("package.draftSigned") : byAuthor ? t("package.draftCannotSign") : t("package.draftUnsigned")}</Text>
-        {byAuthor && <CopyBlock value={`muster package sign ${pack.id}`} label={t("package.sign")} />}
+        {byAuthor && <CopyBlock value={`muster package sign --key FILE --archive FILE ${pack.id}`} label={t("package.sign")} />}
       </Stack>
     </Alert>
   );

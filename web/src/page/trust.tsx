@@ -4,7 +4,7 @@ import { useTranslation } from "react-i18next";
 import { api } from "../api/client";
 import { keys } from "../api/query";
 import type { Trust } from "../api/types";
-import { Copyable, CopyBlock } from "../component/copy";
+import { Copyable } from "../component/copy";
 import { Fact, Facts } from "../component/facts";
 import { ShieldIcon, WarningIcon } from "../component/icon";
 import { Loaded } from "../component/loaded";
@@ -25,10 +25,7 @@ function Detail({ trust }: { trust: Trust }) {
     <Page title={t("trust.title")} subtitle={t("trust.subtitle")}>
       {trust.server_can_sign ? (
         <Alert color="yellow" icon={<WarningIcon />} title={t("trust.canSign")}>
-          <Stack gap="sm">
-            <Text size="sm">{t("trust.canSignText")}</Text>
-            <CopyBlock value="muster trust take-over" label={t("trust.canSign")} />
-          </Stack>
+          <Text size="sm">{t("trust.canSignText")}</Text>
         </Alert>
       ) : (
         <Alert color="teal" icon={<ShieldIcon />} title={t("trust.cannotSign")}>
