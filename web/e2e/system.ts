@@ -35,7 +35,10 @@ export class System {
         const res = await fetch(`${s.url}/readyz`).catch(() => undefined);
         return res?.ok ?? false;
       });
-      s.password = (await readFile(password, "utf8")).trim();
+      await s.until("the first password is there", async () => {
+        s.password = (await readFile(password, "utf8").catch(() => "")).trim();
+        return s.password !== "";
+      });
     } catch (err) {
       await s.stop();
       throw err;
