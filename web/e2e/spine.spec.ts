@@ -86,7 +86,8 @@ async function addDevice(page: Page): Promise<void> {
   await expect(page.getByText(/has joined\./)).toBeVisible();
   system.runAgent();
   await page.getByRole("link", { name: /^Open / }).click();
-  await expect(page.getByText("Connected", { exact: true }).first()).toBeVisible();
+  await expect(page.getByText("Machine ID")).toBeVisible();
+  await expect(page.getByText("Connected", { exact: true })).toBeVisible();
   await expect(page.getByText("Active", { exact: true })).toBeVisible();
   await look(page, "device");
 }
