@@ -67,7 +67,7 @@ func TestCommandLine_badInput(t *testing.T) {
 		"damaged configuration":   {args: []string{"device", "list"}, conf: broken, code: exitFailed, want: "broken.json"},
 		"wrong token":             {args: []string{"device", "list"}, env: []string{"MUSTER_TOKEN=mapi_" + strings.Repeat("0", 64)}, code: exitUnreachable},
 		"wrong password":          {args: []string{"login", s.url, "--username", "admin", "--password-file", write("wrong", "wrong\n"), "--ca-fingerprint", s.caHash}, conf: filepath.Join(dir, "new.json"), code: exitUnreachable},
-		"wrong CA fingerprint":    {args: []string{"login", s.url, "--username", "admin", "--password-file", text, "--ca-fingerprint", strings.Repeat("0", 64)}, conf: filepath.Join(dir, "new2.json"), code: exitFailed, want: "fingerprint"},
+		"wrong CA fingerprint":    {args: []string{"login", s.url, "--username", "admin", "--password-file", text, "--ca-fingerprint", strings.Repeat("0", 64)}, conf: filepath.Join(dir, "new2.json"), code: exitUnreachable, want: "fingerprint"},
 		"malformed fingerprint":   {args: []string{"login", s.url, "--username", "admin", "--password-file", text, "--ca-fingerprint", "xyz"}, conf: filepath.Join(dir, "new3.json"), code: exitUsage, want: "fingerprint"},
 		"address without a host":  {args: []string{"login", "https://", "--username", "admin", "--password-file", text}, conf: filepath.Join(dir, "new4.json"), code: exitUsage},
 		"assign to nobody":        {args: []string{"assign", "--package", absent}, code: exitUsage},
