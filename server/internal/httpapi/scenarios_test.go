@@ -3,6 +3,8 @@ package httpapi_test
 import (
 	"archive/zip"
 	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -60,6 +62,7 @@ var scenarios = merge(
 
 		"get-trust":           {good: at("/trust")},
 		"publish-trust":       {good: nextTrust},
+		"add-trust-key":       {good: newAuthor, conflict: knownAuthor},
 		"revoke-instructions": {good: send("/trust/revocations", map[string]any{"names": []string{"01900000-0000-7000-8000-000000000001"}})},
 	},
 	uploadScenarios, packageScenarios, deviceScenarios, deploymentScenarios,
@@ -190,6 +193,22 @@ var deploymentScenarios = map[string]scenario{
 	"get-deployment":    {good: on("/deployments/", (*world).deployment, "")},
 	"cancel-deployment": {good: on("/deployments/", (*world).deployment, "/cancel"), conflict: on("/deployments/", (*world).cancelled, "/cancel")},
 	"retry-deployment":  {good: on("/deployments/", (*world).cancelled, "/retry"), conflict: on("/deployments/", (*world).deployment, "/retry")},
+}
+
+// newAuthor is a key that nobody has seen before.
+func newAuthor(t *testing.T, _ *world) request {
+	t.Helper()
+	public, _, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	return request{path: "/trust/keys", body: map[string]any{"public": []byte(public), "roles": []string{"author"}}}
+}
+
+// knownAuthor is one that is trusted already.
+func knownAuthor(t *testing.T, w *world) request {
+	t.Helper()
+	r := newAuthor(t, w)
+	w.admin.Do(t, http.MethodPost, api.Path+r.path, r.body).JSON(t, http.StatusOK, nil)
+	return r
 }
 
 // nextTrust is the present trust document with the next version, signed by its root.

@@ -2,11 +2,13 @@ package trust
 
 import (
 	"context"
+	"crypto/ed25519"
 	"net/http"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/trust"
 	"github.com/muster/muster/server/internal/api"
 )
@@ -46,6 +48,13 @@ type trustRevokeInput struct {
 	}
 }
 
+type trustKeyInput struct {
+	Body struct {
+		Public []byte       `json:"public" minLength:"1" maxLength:"64" doc:"the raw Ed25519 public key, base64"`
+		Roles  []trust.Role `json:"roles" minItems:"1" maxItems:"2" enum:"author,release"`
+	}
+}
+
 // maxPublish bounds the JSON around a trust document in base64.
 const maxPublish = trust.MaxEnvelope*4/3 + 1<<10
 
@@ -56,6 +65,8 @@ func (a *API) Register(h huma.API) {
 		Summary: "Read the trust document"}, a.get)
 	api.Register(h, huma.Operation{OperationID: "publish-trust", Method: http.MethodPut, Path: "/trust", Tags: tags,
 		Summary: "Publish a newer trust document", MaxBodyBytes: maxPublish}, a.publish)
+	api.Register(h, huma.Operation{OperationID: "add-trust-key", Method: http.MethodPost, Path: "/trust/keys", Tags: tags,
+		Summary: "Trust one more key, with the root key on this server"}, a.addKey)
 	api.Register(h, huma.Operation{OperationID: "revoke-instructions", Method: http.MethodPost, Path: "/trust/revocations", Tags: tags,
 		Summary: "Revoke instructions, with the root key on this server"}, a.revoke)
 }
@@ -73,6 +84,17 @@ func (a *API) publish(ctx context.Context, in *trustPublishInput) (*trustOutput,
 
 func (a *API) revoke(ctx context.Context, in *trustRevokeInput) (*trustOutput, error) {
 	if err := a.Service.Revoke(ctx, in.Body.Names...); err != nil {
+		return nil, err
+	}
+	return a.output(), nil
+}
+
+func (a *API) addKey(ctx context.Context, in *trustKeyInput) (*trustOutput, error) {
+	if len(in.Body.Public) != ed25519.PublicKeySize {
+		return nil, fault.Field("body.public", "an Ed25519 public key has %d bytes, not %d", ed25519.PublicKeySize, len(in.Body.Public))
+	}
+	err := a.Service.AddKey(ctx, trust.Key{ID: trust.KeyID(in.Body.Public), Public: in.Body.Public, Roles: in.Body.Roles})
+	if err != nil {
 		return nil, err
 	}
 	return a.output(), nil

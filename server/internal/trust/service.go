@@ -278,6 +278,31 @@ func (s *Service) publish(ctx context.Context, envelope []byte) error {
 // Revoke publishes a document that revokes instructions, named by the SHA-256 of their payload or by
 // package id. It needs the root key on this server.
 func (s *Service) Revoke(ctx context.Context, names ...string) error {
+	return s.amend(ctx, func(doc *trust.Document) error {
+		doc.Revoked = slices.Clone(doc.Revoked)
+		for _, n := range names {
+			if !slices.Contains(doc.Revoked, n) {
+				doc.Revoked = append(doc.Revoked, n)
+			}
+		}
+		return nil
+	})
+}
+
+// AddKey publishes a document that trusts one more key. It needs the root key on this server. A key that
+// is trusted already is a conflict: its roles are not widened in passing.
+func (s *Service) AddKey(ctx context.Context, k trust.Key) error {
+	return s.amend(ctx, func(doc *trust.Document) error {
+		if _, there := doc.Key(k.ID); there {
+			return fault.New(fault.Conflict, "the key %s is in the trust document already", k.ID)
+		}
+		doc.Keys = append(slices.Clone(doc.Keys), k)
+		return nil
+	})
+}
+
+// amend publishes the next version of the document, signed with the root key on this server.
+func (s *Service) amend(ctx context.Context, change func(*trust.Document) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	doc := *s.current()
@@ -287,11 +312,8 @@ func (s *Service) Revoke(ctx context.Context, names ...string) error {
 	}
 	doc.Version++
 	doc.IssuedAt = s.now().Truncate(time.Second)
-	doc.Revoked = slices.Clone(doc.Revoked)
-	for _, n := range names {
-		if !slices.Contains(doc.Revoked, n) {
-			doc.Revoked = append(doc.Revoked, n)
-		}
+	if err := change(&doc); err != nil {
+		return err
 	}
 	envelope, err := doc.Sign(s.root)
 	if err != nil {

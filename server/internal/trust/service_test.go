@@ -145,6 +145,37 @@ func TestRevoke(t *testing.T) {
 	})
 }
 
+func TestAddKey(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx := context.Background()
+		keys := t.TempDir()
+		s := start(t, db, keys)
+		author, err := trustdoc.GenerateKey()
+		require.NoError(t, err)
+		payload, err := sample(t).Encode()
+		require.NoError(t, err)
+		envelope, err := trustdoc.SignEnvelope(instruction.PayloadType, payload, author)
+		require.NoError(t, err)
+		_, _, err = s.VerifyInstruction(envelope)
+		require.Equal(t, protocol.ReasonSignature, instruction.ReasonOf(err))
+
+		require.NoError(t, s.AddKey(ctx, author.Entry(trustdoc.RoleAuthor)))
+		_, by, err := s.VerifyInstruction(envelope)
+		require.NoError(t, err)
+		require.Equal(t, []string{author.ID()}, by)
+		require.True(t, fault.Is(s.AddKey(ctx, author.Entry(trustdoc.RoleRelease)), fault.Conflict))
+		doc, err := trustdoc.VerifyChain(s.RootFingerprint(), nil, chainOf(s))
+		require.NoError(t, err)
+		require.Equal(t, 2, doc.Version, "devices follow")
+
+		require.NoError(t, os.Remove(filepath.Join(keys, "root.pem")))
+		other, err := trustdoc.GenerateKey()
+		require.NoError(t, err)
+		require.True(t, fault.Is(start(t, db, keys).AddKey(ctx, other.Entry(trustdoc.RoleAuthor)), fault.Conflict), "no root key, no change")
+	})
+}
+
 // TestPublish_takeOver walks the way to offline keys: afterwards the server can sign nothing.
 func TestPublish_takeOver(t *testing.T) {
 	t.Parallel()

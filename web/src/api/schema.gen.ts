@@ -488,6 +488,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/trust/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Trust one more key, with the root key on this server */
+        post: operations["add-trust-key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/trust/revocations": {
         parameters: {
             query?: never;
@@ -664,7 +681,7 @@ export interface components {
             state: string;
             /** @description where it stands, in one line for people */
             summary: string;
-            /** @description only when one deployment is asked for */
+            /** @description only when one deployment is asked for; the newest 1000 entries, with the output of the newest 50 attempts */
             timeline?: components["schemas"]["TimelineEntry"][];
             /** Format: date-time */
             updated_at: string;
@@ -1094,6 +1111,11 @@ export interface components {
             /** @description SHA-256 of the public key */
             id: string;
             roles: string[];
+        };
+        TrustKeyInputBody: {
+            /** @description the raw Ed25519 public key, base64 */
+            public: string;
+            roles: ("author" | "release")[];
         };
         TrustPublishInputBody: {
             /** @description a newer document, signed by the present and its own roots; base64 */
@@ -3883,6 +3905,84 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["TrustPublishInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrustBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "add-trust-key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TrustKeyInputBody"];
             };
         };
         responses: {

@@ -163,6 +163,9 @@ func (f *fakeServer) accountRoutes(handle func(string, func(*http.Request) (int,
 	handle("GET /trust", func(*http.Request) (int, any) {
 		return 200, object{"version": 3, "root_fingerprint": "abc", "server_can_sign": true, "keys": []object{{"id": "k1", "roles": []string{"author", "server"}}}}
 	})
+	handle("POST /trust/keys", func(r *http.Request) (int, any) {
+		return 200, object{"version": 4, "root_fingerprint": "abc", "keys": []object{{"id": "k2", "roles": body(r)["roles"]}}}
+	})
 	handle("POST /enrollment-tokens", func(r *http.Request) (int, any) {
 		in := body(r)
 		in["id"], in["enrollment"], in["token"] = "e1", "MUSTER1-abc", "secret"

@@ -169,8 +169,9 @@ func (a *app) keygenCommand() *cobra.Command {
 			if a.json {
 				return a.printJSON(map[string]string{"key_id": k.ID(), "file": argv[0], "public": fmt.Sprintf("%x", []byte(k.PublicKey()))})
 			}
-			a.say("key id %s", k.ID())
-			a.note("The private key is in %s. Keep a copy in a safe place: it cannot be made again.", argv[0])
+			a.say("key id      %s", k.ID())
+			a.say("public key  %x", []byte(k.PublicKey()))
+			a.note("The private key is in %s. Keep a copy in a safe place: it cannot be made again.\nSo that devices trust it: muster trust add %x", argv[0], []byte(k.PublicKey()))
 			return nil
 		},
 	}

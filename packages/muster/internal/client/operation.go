@@ -78,6 +78,11 @@ func (c *Client) Info(ctx context.Context) (ServerInfo, error) {
 // Trust shows the trust document.
 func (c *Client) Trust(ctx context.Context) (Trust, error) { return get[Trust](ctx, c, "/trust") }
 
+// AddTrustKey makes devices trust one more key, by its raw Ed25519 public key.
+func (c *Client) AddTrustKey(ctx context.Context, public []byte, roles []string) (Trust, error) {
+	return post[Trust](ctx, c, "/trust/keys", map[string]any{"public": public, "roles": roles})
+}
+
 // CreateAPIToken makes a token; days 0 leaves its end to the server.
 func (c *Client) CreateAPIToken(ctx context.Context, name string, days int) (APIToken, error) {
 	in := map[string]any{"name": name}
