@@ -18,7 +18,7 @@ LDFLAGS := -s -w -X $(MODULE)/packages/buildinfo.Version=$(VERSION) -X $(MODULE)
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 
 # The black-box tests need built programs and run on their own; everything else is one `go test`.
-UNIT_PACKAGES = $$(go list ./... | grep -v -e /scripts/e2e -e /node_modules/ -e /zz_deps)
+UNIT_PACKAGES = $$(go list ./... | grep -v -e /scripts/e2e -e /node_modules/)
 WEB_SOURCES   = $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -type f ! -path '*/test-results/*' \
                   ! -path '*/playwright-report/*' ! -name '*.go' -print 2>/dev/null)
 GOLANGCI := .tools/golangci-lint
@@ -90,7 +90,7 @@ $(GOLANGCI): scripts/tools/go.mod scripts/tools/go.sum
 lint: $(GOLANGCI) ## formatting, go vet, golangci-lint and the rules of the house
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
 	  if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
-	go vet $$(go list ./... | grep -v -e /node_modules/ -e /zz_deps)
+	go vet $$(go list ./... | grep -v -e /node_modules/)
 	go run ./scripts/checkstyle
 	$(GOLANGCI) run
 
