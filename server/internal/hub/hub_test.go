@@ -71,6 +71,8 @@ func (e *env) dialDevice(t *testing.T, id string) *websocket.Conn {
 	require.NoError(t, resp.Body.Close())
 	t.Cleanup(func() { _ = ws.Close() })
 	require.NoError(t, ws.SetReadDeadline(time.Now().Add(patience)))
+	// The handshake ends before the hub knows the connection.
+	require.Eventually(t, func() bool { return e.hub.Connected(id) }, patience, time.Millisecond)
 	return ws
 }
 
@@ -233,15 +235,34 @@ func TestDisconnect(t *testing.T) {
 	require.Eventually(t, func() bool { return !e.hub.Connected("a") }, patience, time.Millisecond)
 }
 
+// awaitRegistered returns when the browser gets events: what is told before is not for it.
+func (e *env) awaitRegistered(t *testing.T, ws *websocket.Conn) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			e.hub.Notify(hub.Event{Type: "package", ID: "p"})
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	require.Contains(t, readText(t, ws), `"id":"p"`)
+	stop()
+	<-done
+}
+
 func TestNotify_coalescesPerThing(t *testing.T) {
 	t.Parallel()
 	e := start(t, hub.Options{FlushEvery: 50 * time.Millisecond})
 	ws := e.dialBrowser(t)
-	require.Eventually(t, func() bool { // the first event shows that the browser is registered
-		e.hub.Notify(hub.Event{Type: "package", ID: "p"})
-		_ = ws.SetReadDeadline(time.Now().Add(patience))
-		return strings.Contains(readText(t, ws), `"id":"p"`)
-	}, patience, time.Millisecond)
+	e.awaitRegistered(t, ws)
 	for i := range 50 {
 		e.hub.Notify(hub.Event{Type: "deployment", ID: "x", DeviceID: "d", Progress: &hub.Progress{Done: int64(i), Total: 49}})
 	}
@@ -263,6 +284,7 @@ func TestNotify_manyCollapseIntoOne(t *testing.T) {
 	t.Parallel()
 	e := start(t, hub.Options{FlushEvery: 300 * time.Millisecond})
 	ws := e.dialBrowser(t)
+	e.awaitRegistered(t, ws)
 	for i := range 5000 {
 		e.hub.Notify(hub.Event{Type: "deployment", ID: fmt.Sprint(i)})
 	}
@@ -307,11 +329,15 @@ func TestClose_saysGoodbye(t *testing.T) {
 	t.Parallel()
 	e := start(t, hub.Options{Registerer: prometheus.NewRegistry()})
 	device, browser := e.dialDevice(t, "a"), e.dialBrowser(t)
+	e.awaitRegistered(t, browser)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	require.NoError(t, e.hub.Close(ctx))
 	for _, ws := range []*websocket.Conn{device, browser} {
-		_, _, err := ws.ReadMessage()
+		var err error
+		for err == nil { // events may come before the goodbye
+			_, _, err = ws.ReadMessage()
+		}
 		require.True(t, websocket.IsCloseError(err, websocket.CloseGoingAway), "%v", err)
 	}
 	require.False(t, e.hub.Connected("a"))
