@@ -21,15 +21,16 @@ func (a *API) enroll(c echo.Context) error {
 	if err := a.failures.check(ip); err != nil {
 		return err
 	}
+	// Read first: who sends slowly must not hold a place meanwhile.
+	var req protocol.EnrollRequest
+	if err := protocol.Decode(c.Request().Body, protocol.MaxEnroll, &req); err != nil {
+		return err
+	}
 	release, err := a.checkIns.enter(c.Request().Context())
 	if err != nil {
 		return err
 	}
 	defer release()
-	var req protocol.EnrollRequest
-	if err := protocol.Decode(c.Request().Body, protocol.MaxEnroll, &req); err != nil {
-		return err
-	}
 	if err := speak(req.Protocol); err != nil {
 		return err
 	}
@@ -51,12 +52,8 @@ func (a *API) enroll(c echo.Context) error {
 
 func (a *API) checkIn(c echo.Context) error {
 	begin := time.Now()
-	release, err := a.checkIns.enter(c.Request().Context())
-	if err != nil {
-		return err
-	}
-	defer release()
-	d, err := a.authenticate(c)
+	// A place for each of the two parts, none while the body arrives: who sends slowly holds up nobody.
+	d, err := a.admitted(c)
 	if err != nil {
 		return err
 	}
@@ -64,6 +61,11 @@ func (a *API) checkIn(c echo.Context) error {
 	if err := protocol.Decode(c.Request().Body, protocol.MaxCheckIn, &req); err != nil {
 		return err
 	}
+	release, err := a.checkIns.enter(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := speak(req.Protocol); err != nil {
 		return err
 	}
@@ -74,6 +76,16 @@ func (a *API) checkIn(c echo.Context) error {
 	a.metrics.checkIns.Inc()
 	a.metrics.checkInSeconds.Observe(time.Since(begin).Seconds())
 	return answer(c, resp)
+}
+
+// admitted authenticates in a place of its own.
+func (a *API) admitted(c echo.Context) (device.Device, error) {
+	release, err := a.checkIns.enter(c.Request().Context())
+	if err != nil {
+		return device.Device{}, err
+	}
+	defer release()
+	return a.authenticate(c)
 }
 
 func (a *API) checkInAnswer(c echo.Context, d device.Device, req protocol.CheckInRequest) (protocol.CheckInResponse, error) {

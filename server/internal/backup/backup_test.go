@@ -117,6 +117,8 @@ func TestRestore_refusesDamage(t *testing.T) {
 		"extra file":    {tarOf(t, "data/x", "x", "manifest.json", `{"format":1}`), "not in its manifest"},
 		"outside":       {tarOf(t, "data/../../evil", "x"), "no backup has"},
 		"absolute":      {tarOf(t, "/etc/evil", "x"), "no backup has"},
+		"no database":   {tarOf(t, "manifest.json", `{"format":1,"database":"database/muster.db"}`), "no database"},
+		"odd database":  {tarOf(t, "manifest.json", `{"format":1,"database":"../data"}`), "no database"},
 		"newer format":  {tarOf(t, "manifest.json", `{"format":2}`), "reads format 1"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -60,6 +60,9 @@ func Restore(ctx context.Context, path string, to Target) (err error) {
 	if err := placeDatabase(ctx, m, work, data, to); err != nil {
 		return err
 	}
+	if err := settle(data); err != nil {
+		return fmt.Errorf("make the restored files durable: %w", err)
+	}
 	return place(data, to.Data)
 }
 
@@ -121,6 +124,7 @@ func (m *manifest) check(got map[string]file) error {
 	if m.Format != format {
 		return fault.New(fault.Unsupported, "the backup has format %d; this program reads format %d", m.Format, format)
 	}
+	_, whole := got[m.Database]
 	for _, want := range m.Files {
 		if got[want.Name] != want {
 			return damaged(want.Name+" is missing or changed", nil)
@@ -129,6 +133,9 @@ func (m *manifest) check(got map[string]file) error {
 	}
 	for name := range got {
 		return damaged(name+" is not in its manifest", nil)
+	}
+	if !whole || m.Database != sqliteName && m.Database != rowsName {
+		return damaged("it has no database", nil)
 	}
 	return nil
 }
@@ -204,4 +211,14 @@ func place(from, to string) error {
 		return fmt.Errorf("put the data directory in place: %w", err)
 	}
 	return atomicfile.SyncDir(filepath.Dir(filepath.Clean(to)))
+}
+
+// settle makes the names of all files durable; their contents are.
+func settle(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		return atomicfile.SyncDir(path)
+	})
 }

@@ -81,10 +81,7 @@ func (s *Service) Assign(ctx context.Context, req AssignRequest) (Assignment, er
 	s.log.Info("package assigned", "assignment", row.ID, "package", pkg.Name, "version", pkg.Version, "devices", row.DeviceCount)
 	s.tell(e)
 	s.live.Notify(hub.Event{Type: "package", ID: pkg.ID, PackageID: pkg.ID})
-	// Retired meanwhile? Then the event of it may have come before these deployments were there.
-	if err := s.syncPackage(ctx, pkg.ID); err != nil {
-		s.log.Warn("bring deployments in line with their package", "package", pkg.ID, "err", err)
-	}
+	s.PackageChanged(ctx, pkg.ID) // retired or signed meanwhile? Then the event came before these deployments
 	return row.assignment(), nil
 }
 
@@ -134,7 +131,8 @@ func (s *Service) Unassign(ctx context.Context, id, who string) error {
 	if err := s.store.takeBack(ctx, id); err != nil {
 		return err
 	}
-	e, err := s.store.endAll(ctx, unassigning(who), "assignment_id = ?", id)
+	// It is taken back now: a request that ends early must not leave the rest for the next start.
+	e, err := s.store.endAll(context.WithoutCancel(ctx), unassigning(who), "assignment_id = ?", id)
 	s.tell(e)
 	return err
 }
@@ -176,29 +174,43 @@ func (s *Service) Retry(ctx context.Context, id, who string) error {
 		return err
 	}
 	s.tell(e)
+	s.PackageChanged(ctx, pkg.ID) // as in Assign
 	return nil
 }
 
 // PackageChanged brings a package's open deployments in line with it: retired ends them, a new
 // signature reaches them. It may be called any number of times.
 func (s *Service) PackageChanged(ctx context.Context, packageID string) {
-	if err := s.syncPackage(ctx, packageID); err != nil {
+	// What it follows from is committed: a request that ends early does not stop it.
+	if err := s.syncPackage(context.WithoutCancel(ctx), packageID); err != nil {
 		s.log.Error("bring deployments in line with their package", "package", packageID, "err", err)
 	}
 }
 
+// syncPackage repeats itself until the package stands still: two events may be handled at once, and the
+// older one must not have the last word.
 func (s *Service) syncPackage(ctx context.Context, id string) error {
 	pkg, err := s.pkg(ctx, id)
-	if err != nil {
-		return err
+	for err == nil {
+		if err = s.applyPackage(ctx, pkg); err != nil {
+			return err
+		}
+		before := pkg
+		if pkg, err = s.pkg(ctx, id); err == nil && pkg == before {
+			return nil
+		}
 	}
+	return err
+}
+
+func (s *Service) applyPackage(ctx context.Context, pkg Package) (err error) {
 	var e effects
 	switch pkg.State {
 	case PackageRetired:
 		e, err = s.store.endAll(ctx, ending{
 			sourceServer, protocol.StateCancelled, protocol.ReasonRetired,
 			fmt.Sprintf("package %s %s was retired", pkg.Name, pkg.Version),
-		}, "package_id = ?", id)
+		}, "package_id = ?", pkg.ID)
 	case PackageActive:
 		e, err = s.store.resign(ctx, pkg)
 	}
@@ -209,6 +221,7 @@ func (s *Service) syncPackage(ctx context.Context, id string) error {
 // DeviceChanged brings a device's open deployments in line with its state: those that waited for its
 // approval go on, those of a revoked device end.
 func (s *Service) DeviceChanged(ctx context.Context, c device.Change) {
+	ctx = context.WithoutCancel(ctx) // the device's change is committed
 	var e effects
 	var err error
 	switch c.State {

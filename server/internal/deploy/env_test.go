@@ -22,7 +22,10 @@ import (
 	"github.com/muster/muster/server/internal/store/storetest"
 )
 
-const patience = 20 * time.Second
+const (
+	patience  = 20 * time.Second
+	pollEvery = 10 * time.Millisecond
+)
 
 // live stands for the hub and remembers what it was told.
 type live struct {

@@ -185,6 +185,9 @@ func check(deviceID string, r protocol.Report, now time.Time) (incoming, error) 
 		return in, fault.New(fault.Unsupported, "report kind %q is not known here, or its body is missing", cut(r.Kind, 40))
 	}
 	b := &in.body
+	if len(b.AttemptID) > 36 || len(b.DeploymentID) > 36 {
+		return in, fault.Field("deployment.attempt_id", "%q is not the id of an attempt", cut(b.AttemptID, 64))
+	}
 	if !b.State.FromDevice() {
 		return in, fault.Field("deployment.state", "a device does not report state %q", cut(string(b.State), 40))
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/muster/muster/server/internal/store"
 )
 
-// Offer lists what an active device is to carry out now, in order, by one indexed read, and in how long
+// Offer lists what an active device (others are not offered anything, see agentapi) is to carry out now, in order, by one indexed read, and in how long
 // the next delayed deployment is due; 0 when none is. A deployment that is under way is offered again:
 // the device knows its attempt, and one that is no longer offered must not be begun.
 func (s *Service) Offer(ctx context.Context, deviceID string) ([]protocol.Task, time.Duration, error) {
@@ -37,7 +37,7 @@ func plan(live []deploymentRow, now time.Time) (tasks []protocol.Task, next time
 			continue
 		case d.Priority != 0 && blocked:
 			continue
-		case d.State == protocol.StateWaiting && (d.Reason == protocol.ReasonSignAgain || d.Reason == protocol.ReasonDevicePending):
+		case d.State == protocol.StateWaiting && d.Reason == protocol.ReasonSignAgain:
 			continue
 		case d.NotBefore != nil && d.NotBefore.After(now):
 			if wait := d.NotBefore.Sub(now); next == 0 || wait < next {
@@ -99,8 +99,8 @@ const (
 	wakeAtLeast = 100 * time.Millisecond // many due times close together are one wave
 )
 
-// reconcile repeats what a crash may have cut off: ended packages and assignments whose deployments
-// were not all ended, and new signatures that did not reach them all.
+// reconcile repeats what a crash may have cut off: ended packages, assignments and devices whose
+// deployments were not all ended, new signatures and approvals that did not reach them all.
 func (s *Service) reconcile(ctx context.Context) {
 	ids, err := s.store.livePackages(ctx)
 	if err != nil {
@@ -111,6 +111,14 @@ func (s *Service) reconcile(ctx context.Context) {
 		if err := s.syncPackage(ctx, id); err != nil {
 			s.log.Warn("bring deployments in line with their package", "package", id, "err", err)
 		}
+	}
+	changes, err := s.store.devicesAhead(ctx)
+	if err != nil {
+		s.log.Warn("bring deployments in line with their devices", "err", err)
+		return
+	}
+	for _, c := range changes {
+		s.DeviceChanged(ctx, c)
 	}
 	taken, err := s.store.halfTakenBack(ctx)
 	if err != nil {

@@ -100,6 +100,8 @@ type attemptRow struct {
 	State        protocol.State
 	LastReport   string
 	ResultReport string
+	Instruction  string // the deployment's when the attempt was made
+	Reports      int    // in the timeline
 	ExitCode     *int
 	Signal       string
 	Output       string

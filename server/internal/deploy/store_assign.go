@@ -35,6 +35,10 @@ func (s *deployStore) assign(ctx context.Context, a assignmentRow, p Package, ta
 				busy[id] = true
 			}
 		}
+		states, err := w.deviceStates(deviceIDs)
+		if err != nil {
+			return err
+		}
 		fresh, err := ids(len(targets))
 		if err != nil {
 			return err
@@ -44,7 +48,13 @@ func (s *deployStore) assign(ctx context.Context, a assignmentRow, p Package, ta
 			if busy[t.ID] {
 				continue
 			}
-			busy[t.ID] = true // a device that is named twice gets one
+			busy[t.ID] = true                                              // a device that is named twice gets one
+			if t.State = states[t.ID]; t.State == protocol.DeviceRevoked { // meanwhile
+				if a.AllDevices {
+					continue
+				}
+				return mayWork([]device.Target{t})
+			}
 			if err := w.create(fresh[i], made, p, t); err != nil {
 				return err
 			}

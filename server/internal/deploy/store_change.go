@@ -131,6 +131,9 @@ func (s *deployStore) retry(ctx context.Context, id, digest, who string) (effect
 			return err
 		}
 		d := found[0]
+		if err := w.stillAssigned(d); err != nil {
+			return err
+		}
 		if err := w.attempts([]string{d.AttemptID}); err != nil {
 			return err
 		}
@@ -146,6 +149,20 @@ func (s *deployStore) retry(ctx context.Context, id, digest, who string) (effect
 		return e, fault.New(fault.Conflict, "the device has a newer open deployment of this package")
 	}
 	return e, err
+}
+
+// stillAssigned refuses to go on with a deployment whose assignment was taken back: taking back ends
+// all that is live of it, also later.
+func (w *work) stillAssigned(d *deploymentRow) error {
+	var taken int64
+	err := w.tx.Model(&assignmentRow{}).Where("id = ? AND unassigned_at IS NOT NULL", d.AssignmentID).Count(&taken).Error
+	if err != nil {
+		return fmt.Errorf("read assignment: %w", err)
+	}
+	if taken > 0 {
+		return fault.New(fault.Conflict, "the deployment's assignment was taken back; assign the package again")
+	}
+	return nil
 }
 
 // restart makes a new attempt that may run at once, as far as the gate lets it.

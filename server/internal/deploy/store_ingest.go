@@ -12,6 +12,10 @@ import (
 	"github.com/muster/muster/packages/protocol"
 )
 
+// mostReports bounds the timeline rows that a device can make of one attempt. What moves the attempt on
+// is always taken.
+const mostReports = 500
+
 // incoming is one checked report about a deployment.
 type incoming struct {
 	deviceID string
@@ -106,12 +110,16 @@ func (w *work) report(r incoming) (settled bool, err error) {
 		return false, fault.New(fault.Forbidden, "deployment %s belongs to another device", try.DeploymentID)
 	}
 	st := advance(position{State: d.State, Reached: try.State, LastReport: try.LastReport, Current: d.AttemptID == try.ID}, r.reportID, r.body.State)
+	if try.Reports >= mostReports && !st.Reaches {
+		return false, fault.New(fault.TooMany, "attempt %s has %d reports in its timeline already", try.ID, try.Reports)
+	}
+	try.Reports++
+	w.retried[try.ID] = true
 	if st.Reaches {
 		w.reach(try, r)
 	}
 	if st.Reaches || st.Shows {
 		try.LastReport = max(try.LastReport, r.reportID)
-		w.retried[try.ID] = true
 	}
 	if st.Shows {
 		d.State, d.WaitsFor = st.State, ""
@@ -130,7 +138,7 @@ func (w *work) report(r incoming) (settled bool, err error) {
 		state: r.body.State, reason: r.body.Reason, exitCode: r.body.ExitCode, nextAt: r.body.NextTry,
 	})
 	if st.Reaches && st.Shows && st.State.Final() {
-		return true, w.settle(d)
+		return true, w.settle(d, try)
 	}
 	return false, nil
 }
@@ -149,8 +157,13 @@ func (w *work) reach(try *attemptRow, r incoming) {
 }
 
 // settle decides what follows the end of the current attempt.
-func (w *work) settle(d *deploymentRow) error {
+func (w *work) settle(d *deploymentRow, try *attemptRow) error {
 	v := settle(d.policy(), d.State, d.Reason, w.random())
+	waitsForSigning := v.Live && (d.State == protocol.StateExpired || d.State == protocol.StateRefused)
+	if waitsForSigning && try.Instruction != d.Instruction {
+		// Signed again while the device still worked on the old instruction: nothing would come any more.
+		return w.restart(d, d.Instruction, "the package was signed again meanwhile", sourceServer)
+	}
 	d.setLive(v.Live)
 	d.NotBefore = nil
 	if v.Again {

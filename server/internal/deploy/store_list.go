@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/muster/muster/packages/protocol"
 )
@@ -40,14 +41,21 @@ func (s *deployStore) list(ctx context.Context, f Filter) ([]deploymentRow, erro
 	return found, nil
 }
 
-// history is a deployment's timeline in order, and its attempts.
+// What is shown of a deployment that has tried for months.
+const (
+	timelineShown = 1000 // newest entries
+	attemptsShown = 50   // newest attempts with their output
+)
+
+// history is the newest part of a deployment's timeline in order, and its newest attempts.
 func (s *deployStore) history(ctx context.Context, id string) ([]timelineRow, map[int]attemptRow, error) {
 	var entries []timelineRow
-	if err := s.db.With(ctx).Where("deployment_id = ?", id).Order("seq").Find(&entries).Error; err != nil {
+	if err := s.db.With(ctx).Where("deployment_id = ?", id).Order("seq DESC").Limit(timelineShown).Find(&entries).Error; err != nil {
 		return nil, nil, fmt.Errorf("read timeline: %w", err)
 	}
+	slices.Reverse(entries)
 	var found []attemptRow
-	if err := s.db.With(ctx).Where("deployment_id = ?", id).Order("number").Find(&found).Error; err != nil {
+	if err := s.db.With(ctx).Where("deployment_id = ?", id).Order("number DESC").Limit(attemptsShown).Find(&found).Error; err != nil {
 		return nil, nil, fmt.Errorf("read attempts: %w", err)
 	}
 	attempts := map[int]attemptRow{}

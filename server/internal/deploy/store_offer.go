@@ -9,6 +9,8 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/server/internal/device"
 )
 
 // live is the read of every check-in: the device's live deployments by index, small columns only.
@@ -51,6 +53,21 @@ func (s *deployStore) livePackages(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("list packages of live deployments: %w", err)
 	}
 	return ids, nil
+}
+
+// devicesAhead lists devices that were approved or revoked but still have live deployments of before.
+func (s *deployStore) devicesAhead(ctx context.Context) ([]device.Change, error) {
+	var found []device.Change
+	err := s.db.With(ctx).Model(&deploymentRow{}).Distinct("deployments.device_id", "devices.state").
+		Joins("JOIN devices ON devices.id = deployments.device_id").
+		Where("deployments.live = ?", true).
+		Where("devices.state = ? OR (devices.state = ? AND deployments.state = ? AND deployments.reason = ?)",
+			protocol.DeviceRevoked, protocol.DeviceActive, protocol.StateWaiting, protocol.ReasonDevicePending).
+		Find(&found).Error
+	if err != nil {
+		return nil, fmt.Errorf("list devices ahead of their deployments: %w", err)
+	}
+	return found, nil
 }
 
 // halfTakenBack lists assignments that were taken back but still have live deployments.

@@ -87,6 +87,21 @@ func (w *work) lockDevices(ids []string) error {
 	return nil
 }
 
+// deviceStates reads how devices stand; nobody changes them until the transaction ends.
+func (w *work) deviceStates(ids []string) (map[string]string, error) {
+	states := map[string]string{}
+	for part := range chunks(ids) {
+		var found []struct{ ID, State string }
+		if err := w.tx.Table("devices").Select("id", "state").Where("id IN ?", part).Find(&found).Error; err != nil {
+			return nil, fmt.Errorf("read states of devices: %w", err)
+		}
+		for _, f := range found {
+			states[f.ID] = f.State
+		}
+	}
+	return states, nil
+}
+
 // load reads deployments by a condition and keeps those that are in memory already as they are there.
 func (w *work) load(query string, args ...any) ([]*deploymentRow, error) {
 	var found []deploymentRow
@@ -189,7 +204,10 @@ func (w *work) begin(d *deploymentRow, notBefore *time.Time) error {
 	} else {
 		w.effects.wake[d.DeviceID] = true
 	}
-	try := &attemptRow{ID: d.AttemptID, DeploymentID: d.ID, Number: d.Attempt, State: protocol.StateAssigned, CreatedAt: w.now}
+	try := &attemptRow{
+		ID: d.AttemptID, DeploymentID: d.ID, Number: d.Attempt, State: protocol.StateAssigned,
+		Instruction: d.Instruction, CreatedAt: w.now,
+	}
 	w.tries[try.ID] = try
 	w.begun = append(w.begun, try)
 	return nil

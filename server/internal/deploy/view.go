@@ -33,7 +33,7 @@ type Deployment struct {
 	FinishedAt     *time.Time      `json:"finished_at,omitempty"`
 	Blocks         bool            `json:"blocks,omitempty" doc:"is over, but holds back the other packages of its device"`
 	Progress       *hub.Progress   `json:"progress,omitempty"`
-	Timeline       []TimelineEntry `json:"timeline,omitempty" doc:"only when one deployment is asked for"`
+	Timeline       []TimelineEntry `json:"timeline,omitempty" doc:"only when one deployment is asked for; the newest 1000 entries, with the output of the newest 50 attempts"`
 }
 
 // TimelineEntry is one thing that happened to a deployment.

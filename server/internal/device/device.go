@@ -95,7 +95,9 @@ func (s *Service) Subscribe(fn func(context.Context, Change)) {
 	s.watchers = append(s.watchers, fn)
 }
 
+// changed spreads what is committed, also when the request that did it ends early.
 func (s *Service) changed(ctx context.Context, id, state string) {
+	ctx = context.WithoutCancel(ctx)
 	for _, fn := range s.watchers {
 		fn(ctx, Change{DeviceID: id, State: state})
 	}

@@ -109,13 +109,11 @@ func secured(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// limited ends requests that take too long. Live connections are left to the hub.
+// limited ends requests that take too long. A live connection loses the limit when it is upgraded and is
+// the hub's from then on.
 func limited(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
-		if r.Header.Get("Upgrade") != "" {
-			return next(c)
-		}
 		within := answerWithin
 		if streams(r) {
 			within = streamWithin
@@ -132,9 +130,18 @@ func limited(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// streams reports whether a request moves bytes for as long as the network needs.
+// streams reports whether a request moves bytes for as long as the network needs, or reads through a
+// whole archive.
 func streams(r *http.Request) bool {
-	return r.Method == http.MethodPatch || strings.HasPrefix(r.URL.Path, "/agent/v1/fragments/")
+	path := r.URL.Path
+	switch r.Method {
+	case http.MethodPatch:
+		return true
+	case http.MethodPost:
+		return strings.HasPrefix(path, api.Path+"/uploads/") && strings.HasSuffix(path, "/finish")
+	default:
+		return strings.HasPrefix(path, "/agent/v1/fragments/")
+	}
 }
 
 // sameOrigin refuses changes that a browser sends on behalf of another site. Programs, which send

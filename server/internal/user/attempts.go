@@ -1,6 +1,7 @@
 package user
 
 import (
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -27,13 +28,35 @@ const (
 
 func newAttempts() *attempts { return &attempts{buckets: map[string]*bucket{}} }
 
-// begin takes a token from both buckets; false when one is empty.
+// network is what counts as one address: an IPv6 user has a whole /64 to send from.
+func network(remote string) string {
+	addr, err := netip.ParseAddr(remote)
+	if err != nil {
+		return "" // all that cannot be told apart count together
+	}
+	addr = addr.Unmap().WithZone("")
+	if addr.Is4() {
+		return addr.String()
+	}
+	prefix, err := addr.Prefix(64)
+	if err != nil {
+		return ""
+	}
+	return prefix.String()
+}
+
+// begin takes a token from both buckets; false when one is empty. An address that has none left makes no
+// buckets of names: it could push out everybody's.
 func (a *attempts) begin(now time.Time, remote, name string) bool {
+	remote = network(remote)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	byName := a.bucket(now, remote+"|"+name, perName)
 	byAddress := a.bucket(now, remote, perAddress)
-	if byName.left < 1 || byAddress.left < 1 {
+	if byAddress.left < 1 {
+		return false
+	}
+	byName := a.bucket(now, remote+"|"+name, perName)
+	if byName.left < 1 {
 		return false
 	}
 	byName.left--
@@ -43,6 +66,7 @@ func (a *attempts) begin(now time.Time, remote, name string) bool {
 
 // forgive gives the tokens of a success back.
 func (a *attempts) forgive(remote, name string) {
+	remote = network(remote)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if b := a.buckets[remote+"|"+name]; b != nil {

@@ -116,6 +116,41 @@ func TestLogin_manyNamesFromOneAddress(t *testing.T) {
 	require.Equal(t, fault.TooMany, fault.CodeOf(err))
 }
 
+// Who has a whole network of addresses, or no end of names, still has as many guesses as anybody.
+func TestLogin_limitCannotBeWalkedAround(t *testing.T) {
+	t.Parallel()
+	for name, address := range map[string]func(i int) string{
+		"IPv6 network":   func(i int) string { return fmt.Sprintf("2001:db8::%x", i+1) },
+		"mapped IPv4":    func(i int) string { return []string{"192.0.2.1", "::ffff:192.0.2.1"}[i%2] },
+		"cannot be told": func(i int) string { return fmt.Sprint("?", i) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, _, _ := newService(t, storetest.Open(t, store.SQLite))
+			guesses := 0
+			for i := range 40 {
+				if _, err := s.Login(t.Context(), "admin", "wrong", address(i)); fault.Is(err, fault.Unauthenticated) {
+					guesses++
+				}
+			}
+			require.Equal(t, 10, guesses)
+		})
+	}
+	t.Run("names", func(t *testing.T) {
+		t.Parallel()
+		s, _, password := newService(t, storetest.Open(t, store.SQLite))
+		guesses := 0
+		for i := range 25_000 { // more than names are remembered
+			if _, err := s.Login(t.Context(), fmt.Sprint("user", i), "wrong", "192.0.2.1"); fault.Is(err, fault.Unauthenticated) {
+				guesses++
+			}
+		}
+		require.Equal(t, 50, guesses)
+		_, err := s.Login(t.Context(), "admin", password, "192.0.2.1")
+		require.Equal(t, fault.TooMany, fault.CodeOf(err))
+	})
+}
+
 func TestChangePassword(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {

@@ -97,6 +97,8 @@ func device() []*gormigrate.Migration {
 		State        string `gorm:"size:20;not null"` // furthest state reached
 		LastReport   string `gorm:"size:36;not null"` // newest report that was applied
 		ResultReport string `gorm:"size:36;not null"` // report that carried the result
+		Instruction  string `gorm:"size:64;not null"` // digest of the envelope when the attempt was made
+		Reports      int    `gorm:"not null"`         // in the timeline
 		ExitCode     *int
 		Signal       string    `gorm:"size:40;not null"`
 		Output       string    `gorm:"type:mediumtext;not null"`
