@@ -333,6 +333,14 @@ func (s *Server) Append(envelope json.RawMessage) {
 	s.trust = append(s.trust, envelope)
 }
 
+// SetSecret makes the digest that of a device's only valid secret.
+func (s *Server) SetSecret(device, sum string) {
+	s.Lock()
+	defer s.Unlock()
+	s.secrets[device] = sum
+	delete(s.next, device)
+}
+
 // SetNext makes the server know the hash of a device's next secret.
 func (s *Server) SetNext(device, sum string) {
 	s.Lock()

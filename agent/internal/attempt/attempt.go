@@ -160,9 +160,12 @@ func (a *Attempt) Peek() ([]Record, error) {
 }
 
 // Settle marks the attempt as over: its final report is journalled and everything was handed to the
-// spool.
+// spool. The marker is not synced: where a power cut loses it, the same reports are told once more.
 func (a *Attempt) Settle() error {
-	return atomicfile.Write(filepath.Join(a.dir, settledFile), nil, 0o600)
+	if err := os.WriteFile(filepath.Join(a.dir, settledFile), nil, 0o600); err != nil {
+		return fmt.Errorf("settle attempt %s: %w", a.id, err)
+	}
+	return nil
 }
 
 // Settled reports whether the attempt is over, and since when.

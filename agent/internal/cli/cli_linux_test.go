@@ -180,7 +180,7 @@ func TestOnce_doesAllThatIsAskedInOrder(t *testing.T) {
 	out, code = a.cli("status", "--data", a.data)
 	require.Zero(t, code)
 	require.Contains(t, out, "does not run")
-	require.Contains(t, out, "0 reports to deliver")
+	require.Contains(t, out, "reports to deliver: 0")
 }
 
 func TestOnce_aFailedPriorityZeroHoldsTheRestEvenWithoutTheServer(t *testing.T) {
@@ -314,4 +314,19 @@ func TestRun_resultsWaitWhileTheServerIsAway(t *testing.T) {
 	require.Equal(t, protocol.StateSucceeded, a.server.AwaitFinal(t, one).State)
 	require.Equal(t, protocol.StateSucceeded, a.server.AwaitFinal(t, two).State)
 	require.FileExists(t, second)
+}
+
+func TestOnce_aServerWhoseEnrollmentWasCutOffDoesNotKeepTheOthersAway(t *testing.T) {
+	t.Parallel()
+	a := newAgent(t)
+	half := filepath.Join(a.data, "servers", "half")
+	require.NoError(t, os.MkdirAll(half, 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(half, "identity.json"), []byte(`{"format":1,"urls":["https://127.0.0.1:1"],"nonce":"n","secret":"s"}`), 0o600))
+	task := a.shell("exit 0", 5)
+	a.server.Offer(task)
+	out, code := a.once()
+	require.Zero(t, code, out)
+	require.Contains(t, out, "a server is left out")
+	require.Contains(t, out, "run enroll again")
+	require.Equal(t, protocol.StateSucceeded, a.server.AwaitFinal(t, task).State)
 }

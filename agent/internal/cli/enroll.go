@@ -9,6 +9,7 @@ import (
 	"github.com/muster/muster/agent/internal/config"
 	"github.com/muster/muster/agent/internal/facts"
 	"github.com/muster/muster/agent/internal/identity"
+	"github.com/muster/muster/agent/internal/resident"
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
 )
@@ -62,8 +63,15 @@ func enroll(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	if state == protocol.DevicePending {
-		_, err = fmt.Fprintln(stdout, "an administrator of the server must approve this device before it gets tasks")
+		if _, err := fmt.Fprintln(stdout, "an administrator of the server must approve this device before it gets tasks"); err != nil {
+			return err
+		}
 	}
+	next := "start the agent with: muster-agent run --data " + dir
+	if running, err := resident.Running(dir); err == nil && running {
+		next = "an agent runs already on " + dir + ": restart it, so that it serves this server too"
+	}
+	_, err = fmt.Fprintln(stdout, next)
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/muster/muster/agent/internal/resident"
@@ -42,18 +43,21 @@ func printStatus(w io.Writer, s resident.Status) error {
 	if s.Attempt != "" && !s.Stopped {
 		lines = append(lines, "working on attempt "+s.Attempt)
 	}
-	if s.Queued > 0 {
-		lines = append(lines, fmt.Sprintf("%d tasks in the queue", s.Queued))
+	if s.Queued > 0 && !s.Stopped {
+		lines = append(lines, "tasks in the queue: "+strconv.Itoa(s.Queued))
 	}
 	for _, u := range s.Sessions {
 		connection := "not connected (check-ins by HTTPS)"
-		if u.Connected && !s.Stopped {
+		switch {
+		case s.Stopped:
+			connection = "not connected"
+		case u.Connected:
 			connection = "connected"
 		}
 		lines = append(lines,
 			fmt.Sprintf("%s  %s", u.Server, u.URL),
 			fmt.Sprintf("  device %s  %s  %s", u.DeviceID, u.DeviceState, connection),
-			fmt.Sprintf("  last check-in %s, next %s, %d reports to deliver", clock(u.LastCheckIn), clock(u.NextCheckIn), u.Undelivered))
+			fmt.Sprintf("  last check-in %s, next %s, reports to deliver: %d", clock(u.LastCheckIn), clock(u.NextCheckIn), u.Undelivered))
 		if u.Problem != "" {
 			lines = append(lines, "  problem: "+u.Problem)
 		}

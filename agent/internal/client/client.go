@@ -126,11 +126,22 @@ func (c *Client) URL() string {
 	return c.urls[c.good]
 }
 
-// Header carries the device's credential.
-func (c *Client) Header() http.Header {
+// Unreachable says that an address did not answer: another one, if there is, is tried first the next time.
+func (c *Client) Unreachable(url string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return header(c.id, c.secret)
+	if c.urls[c.good] == url {
+		c.good = (c.good + 1) % len(c.urls)
+	}
+}
+
+// Headers carry the device's credential; during a change of the secret a second one carries the next.
+func (c *Client) Headers() []http.Header {
+	secret, next := c.Secrets()
+	if next == "" {
+		return []http.Header{header(c.id, secret)}
+	}
+	return []http.Header{header(c.id, secret), header(c.id, next)}
 }
 
 func header(id, secret string) http.Header {
@@ -256,7 +267,7 @@ func (c *Client) once(ctx context.Context, method, url string, body []byte, extr
 // problem turns an error answer into an Error. Answers that are not Muster's own, as of a proxy, are
 // told by their status.
 func problem(resp *http.Response) error {
-	e := &Error{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now())}
+	e := &Error{Status: resp.StatusCode, RetryAfter: ParseRetryAfter(resp.Header.Get("Retry-After"), time.Now())}
 	var p protocol.Problem
 	if err := protocol.Decode(resp.Body, maxProblem, &p); err == nil && p.Code != "" {
 		text := p.Detail
@@ -274,7 +285,8 @@ func problem(resp *http.Response) error {
 // maxRetryAfter bounds what a server may ask for.
 const maxRetryAfter = 24 * time.Hour
 
-func retryAfter(text string, now time.Time) time.Duration {
+// ParseRetryAfter reads the header of that name: seconds or a date. It is 0 when there is none.
+func ParseRetryAfter(text string, now time.Time) time.Duration {
 	var d time.Duration
 	if seconds, err := strconv.Atoi(text); err == nil {
 		d = time.Duration(min(max(seconds, 0), int(maxRetryAfter/time.Second))) * time.Second

@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"time"
 
@@ -111,11 +110,20 @@ func Parse(data []byte) (Config, error) {
 	return c, c.Validate()
 }
 
-// serverName is what a server's folder may be called.
-var serverName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,99}$`)
+// maxName bounds the name of a server, which becomes a folder, in bytes.
+const maxName = 100
 
-// ValidName reports whether a server may be enrolled under the name.
-func ValidName(name string) bool { return serverName.MatchString(name) }
+// ValidName reports whether a server may be enrolled under the name: small letters, digits, and after the
+// first character also dot, dash and underscore.
+func ValidName(name string) bool {
+	for n, c := range []byte(name) {
+		letter := c >= 'a' && c <= 'z' || c >= '0' && c <= '9'
+		if !letter && (n == 0 || c != '.' && c != '-' && c != '_') {
+			return false
+		}
+	}
+	return name != "" && len(name) <= maxName
+}
 
 // Validate returns all problems, joined.
 func (c Config) Validate() error {

@@ -3,6 +3,7 @@ package facts
 import (
 	"bufio"
 	"bytes"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -41,16 +42,8 @@ func read(path string) []byte {
 		return nil
 	}
 	defer file.Close()
-	buf := make([]byte, maxFile)
-	n := 0
-	for n < len(buf) {
-		m, err := file.Read(buf[n:])
-		n += m
-		if err != nil {
-			break
-		}
-	}
-	return buf[:n]
+	data, _ := io.ReadAll(io.LimitReader(file, maxFile)) // what could be read counts
+	return data
 }
 
 func line(path string) string {

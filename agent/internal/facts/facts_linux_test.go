@@ -65,3 +65,16 @@ func TestClean_boundsAndRepairs(t *testing.T) {
 	require.LessOrEqual(t, len(long), maxText)
 	require.Equal(t, strings.Repeat("é", len(long)/2), long)
 }
+
+func FuzzSystemFiles(f *testing.F) {
+	f.Add([]byte("NAME=\"Debian GNU/Linux\"\nVERSION_ID='12'\n"))
+	f.Add([]byte("processor: 0\nmodel name\t: CPU\n"))
+	f.Add([]byte("MemTotal:  123 kB\nbtime 1700000000\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		name, version := osRelease(data)
+		require.LessOrEqual(t, len(name)+len(version), 2*len(data))
+		_ = cpuModel(data)
+		require.GreaterOrEqual(t, memoryTotal(data), int64(0))
+		_ = bootTime(data)
+	})
+}

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -22,15 +21,15 @@ func NameFor(e protocol.Enrollment) string {
 	if err != nil {
 		return "server"
 	}
-	name := notInName.ReplaceAllString(strings.ToLower(u.Host), "-")
+	name := strings.Join(strings.FieldsFunc(strings.ToLower(u.Host), func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '.' && c != '-' && c != '_'
+	}), "-")
 	name = strings.TrimLeft(name, ".-_")
 	if name == "" {
 		return "server"
 	}
 	return name[:min(len(name), 100)]
 }
-
-var notInName = regexp.MustCompile(`[^a-z0-9._-]+`)
 
 // Enroll makes this computer a device of the server that the enrollment string names. It may be called
 // again after any failure or crash: nonce and secret are on disk before the server hears of them, and

@@ -75,14 +75,14 @@ func openFile(path string) (*os.File, []byte, error) {
 	return file, data, nil
 }
 
-// createFile makes the file and syncs it and its folder: a journal must not vanish in a power cut after
-// its first record was accepted.
+// createFile makes the file and syncs its folder: a journal must not vanish in a power cut after its first
+// record was accepted, which syncs the file.
 func createFile(path string) (*os.File, []byte, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := errors.Join(file.Sync(), atomicfile.SyncDir(filepath.Dir(path))); err != nil {
+	if err := atomicfile.SyncDir(filepath.Dir(path)); err != nil {
 		return nil, nil, errors.Join(err, file.Close())
 	}
 	return file, nil, nil

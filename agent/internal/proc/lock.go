@@ -80,9 +80,9 @@ func describeHolder(file *os.File) string {
 	return fmt.Sprintf("process %d, %s, since %s", h.PID, filepath.Base(h.Program), h.Since.Format(time.RFC3339))
 }
 
-// probe reports whether somebody holds the lock at path for himself alone. It asks for a shared lock, so
+// Held reports whether somebody holds the lock at path for himself alone. It asks for a shared lock, so
 // that two processes that probe do not take each other for the holder.
-func probe(path string) (held bool, err error) {
+func Held(path string) (held bool, err error) {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil

@@ -185,7 +185,7 @@ func Await(ctx context.Context, dir string) (*Status, error) {
 // Await asks again and again, ever more rarely. Waiting for the lock in the kernel would need no asking,
 // but cannot be cancelled and would hold on to a thread for as long as the command runs.
 const (
-	pollMin = 50 * time.Millisecond
+	pollMin = 10 * time.Millisecond
 	pollMax = time.Second
 )
 
@@ -209,7 +209,7 @@ func Inspect(dir string) (Phase, *Status, error) {
 	if begun, err := begun(dir); err != nil || !begun {
 		return RunNone, nil, err
 	}
-	held, err := probe(filepath.Join(dir, lockName))
+	held, err := Held(filepath.Join(dir, lockName))
 	if err != nil {
 		return RunNone, nil, fmt.Errorf("inspect command: %w", err)
 	}

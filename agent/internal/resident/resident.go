@@ -27,6 +27,7 @@ import (
 	"github.com/muster/muster/agent/internal/session"
 	"github.com/muster/muster/agent/internal/spool"
 	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/logging"
 	"github.com/muster/muster/packages/protocol"
 )
 
@@ -104,12 +105,21 @@ func (r *Resident) open() error {
 		return fault.New(fault.NotFound, "this device is not enrolled at any server: run muster-agent enroll first (data directory %s)", r.o.DataDir)
 	}
 	r.burst = time.AfterFunc(releaseAfter, debug.FreeOSMemory)
+	var broken []error
 	for _, name := range names {
 		u, err := r.newUnit(name)
 		if err != nil {
-			return fmt.Errorf("server %q: %w", name, err)
+			broken = append(broken, fmt.Errorf("server %q: %w", name, err))
+			continue
 		}
 		r.units = append(r.units, u)
+	}
+	if len(r.units) == 0 {
+		return errors.Join(broken...)
+	}
+	// One server whose enrollment was cut off must not keep the others from this device.
+	for _, err := range broken {
+		r.log.Error("a server is left out", logging.Err, err)
 	}
 	return nil
 }

@@ -148,12 +148,9 @@ func pruneFragments(dir string, before time.Time) error {
 
 // Running reports whether an agent holds the data directory.
 func Running(dataDir string) (bool, error) {
-	lock, _, err := proc.TryLock(filepath.Join(dataDir, lockFile), "muster-agent status")
-	if errors.Is(err, proc.ErrHeld) {
-		return true, nil
-	}
+	held, err := proc.Held(filepath.Join(dataDir, lockFile))
 	if err != nil {
 		return false, fmt.Errorf("look whether the agent runs: %w", err)
 	}
-	return false, lock.Unlock()
+	return held, nil
 }

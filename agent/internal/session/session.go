@@ -34,6 +34,7 @@ const (
 	firstRetry  = 2 * time.Second     // first bound of a back-off
 	rotateAfter = 30 * 24 * time.Hour // age at which a device changes its secret
 	maxSkew     = 5 * time.Minute     // between our clock and the server's before it is worth a line
+	lookAgain   = 5 * time.Minute     // longest sleep: timers stand still while a computer sleeps, clocks do not
 )
 
 // Host is what a session needs of the resident. Its functions are called from the session's goroutines.
@@ -160,7 +161,7 @@ func (s *Session) checkInAll(ctx context.Context) {
 			at = s.notBefore
 		}
 		s.mu.Unlock()
-		timer.Reset(max(time.Until(at), 0))
+		timer.Reset(min(max(untilClock(at, time.Now()), 0), lookAgain))
 		select {
 		case <-ctx.Done():
 			return
@@ -168,11 +169,18 @@ func (s *Session) checkInAll(ctx context.Context) {
 			woken = true
 		case <-s.rearm:
 		case <-timer.C:
+			if untilClock(at, time.Now()) > 0 {
+				continue // only looked at the clock
+			}
 			woken = false
 			_ = s.CheckIn(ctx) // logged and scheduled by CheckIn
 		}
 	}
 }
+
+// untilClock is the time until at by the wall clock: the monotonic one leaves out the time that a computer
+// sleeps, and a check-in due meanwhile is due when it wakes up.
+func untilClock(at, now time.Time) time.Duration { return at.Round(0).Sub(now.Round(0)) }
 
 // CheckIn asks the server what to do and hands the answer to the host. Whatever comes of it, the time of
 // the next one is set. Errors are logged here, and returned for callers that wait for the answer.
@@ -187,11 +195,12 @@ func (s *Session) CheckIn(ctx context.Context) error {
 	}
 	if err != nil {
 		s.failed(err)
-		s.offline()
+		s.offline(err)
 		return fmt.Errorf("check in: %w", err)
 	}
 	s.answered(resp, sum)
 	s.o.Host.Offer(resp.Tasks)
+	s.save() // after the offer: the work need not wait for the disk
 	s.o.Host.Changed()
 	s.o.Host.Settled()
 	return nil
@@ -230,7 +239,7 @@ func factsDigest(f protocol.Facts) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// answered takes over what the server says and persists when to come again.
+// answered takes over what the server says, and when to come again. The caller persists it.
 func (s *Session) answered(resp protocol.CheckInResponse, factsSum string) {
 	s.acceptTrust(resp.Trust)
 	now := time.Now()
@@ -257,7 +266,6 @@ func (s *Session) answered(resp protocol.CheckInResponse, factsSum string) {
 	}
 	s.log.Debug("checked in", "tasks", len(resp.Tasks), "next", s.next.Format(time.RFC3339))
 	s.state = identity.State{NextCheckIn: s.next.UTC(), LastCheckIn: now.UTC(), FactsSHA256: factsSum, DeviceState: resp.State}
-	s.save()
 	s.decided = true
 	nudge(s.rearm)
 }
@@ -265,6 +273,7 @@ func (s *Session) answered(resp protocol.CheckInResponse, factsSum string) {
 // failed sets the time of the next try: with back-off up to the check-in interval, or as the server asks.
 func (s *Session) failed(err error) {
 	now := time.Now()
+	defer s.save()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.problem == "" {
@@ -283,20 +292,26 @@ func (s *Session) failed(err error) {
 	}
 	s.next = now.Add(pause)
 	s.state.NextCheckIn = s.next.UTC()
-	s.save()
 	nudge(s.rearm)
 	s.o.Host.Changed()
 }
 
-// save persists the state; the caller holds mu. A full disk costs an early check-in after a restart.
+// save persists the state; the caller holds checkIn. A full disk costs an early check-in after a restart.
 func (s *Session) save() {
-	if err := s.o.Store.SaveState(s.state); err != nil {
+	s.mu.Lock()
+	state := s.state
+	s.mu.Unlock()
+	if err := s.o.Store.SaveState(state); err != nil {
 		s.log.Warn("persist the session's state", logging.Err, err)
 	}
 }
 
-// offline tells the host, once, that there is no answer to wait for.
-func (s *Session) offline() {
+// offline tells the host, once, that there is no answer to wait for. A server that does not know or want
+// this device is no server that is away: nothing goes on in its name.
+func (s *Session) offline(why error) {
+	if fault.Is(why, fault.Unauthenticated) || fault.Is(why, fault.Forbidden) {
+		return
+	}
 	s.mu.Lock()
 	first := !s.decided
 	s.decided = true

@@ -251,6 +251,7 @@ func TestSession_isQuietWhenTheServerDoesNotKnowIt(t *testing.T) {
 	s.Forget(h.Status().DeviceID)
 	require.Error(t, h.CheckIn(t.Context()))
 	require.Greater(t, time.Until(h.Status().NextCheckIn), 59*time.Minute)
+	require.Zero(t, h.offline, "nothing goes on in the name of a server that has revoked this device")
 }
 
 func TestSession_backsOffWhenThereIsNoServer(t *testing.T) {
@@ -367,4 +368,39 @@ func TestSession_takesOverNewTrustDocumentsAndRefusesForgedOnes(t *testing.T) {
 	require.NoError(t, h.CheckIn(t.Context()))
 	require.NoError(t, h.CheckIn(t.Context()))
 	require.Equal(t, 2, s.CheckIns()[3].TrustVersion, "the one before stays in force")
+}
+
+// sleeping makes a session whose next check-in is far away, so that only its WebSocket speaks.
+func sleeping(t *testing.T, s *agenttest.Server, change func(*identity.Identity)) *host {
+	t.Helper()
+	store := enroll(t, s)
+	id, err := store.Load()
+	require.NoError(t, err)
+	change(&id)
+	require.NoError(t, store.Save(id))
+	require.NoError(t, store.SaveState(identity.State{NextCheckIn: time.Now().Add(time.Hour)}))
+	h := open(t, s, store, "@every 2h")
+	h.start(t)
+	return h
+}
+
+func TestSession_connectsWithTheNextSecretWhenTheServerHasTakenIt(t *testing.T) {
+	t.Parallel()
+	s := agenttest.New(t)
+	h := sleeping(t, s, func(id *identity.Identity) {
+		id.NextSecret = identity.Secret() // told and used; the answer was lost, so both are still kept here
+		s.SetSecret(id.DeviceID, protocol.HashSecret(id.NextSecret))
+	})
+	eventually(t, "connected", func() bool { return h.Status().Connected })
+	eventually(t, "the old secret is forgotten", func() bool {
+		id, err := h.store.Load()
+		return err == nil && id.NextSecret == "" && protocol.HashSecret(id.Secret) == s.Secret(id.DeviceID)
+	})
+}
+
+func TestSession_connectsByItsOtherAddress(t *testing.T) {
+	t.Parallel()
+	s := agenttest.New(t)
+	h := sleeping(t, s, func(id *identity.Identity) { id.URLs = []string{"https://" + closedPort(t), s.URL()} })
+	eventually(t, "connected by the address that answers", func() bool { return h.Status().Connected })
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/muster/muster/agent/internal/backoff"
+	"github.com/muster/muster/agent/internal/client"
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/logging"
 	"github.com/muster/muster/packages/protocol"
@@ -58,11 +59,19 @@ func (c *socket) close(cause error) {
 }
 
 // refusedError is an HTTP answer to the handshake that is no upgrade.
-type refusedError struct{ status int }
+type refusedError struct {
+	status     int
+	retryAfter time.Duration // 0 when the server named none
+}
 
 // Error names the status.
 func (e *refusedError) Error() string {
 	return fmt.Sprintf("the WebSocket is refused with status %d", e.status)
+}
+
+// Unwrap returns the fault that the status stands for.
+func (e *refusedError) Unwrap() error {
+	return fault.New(fault.FromStatus(e.status), "status %d", e.status)
 }
 
 // connect keeps a WebSocket open until ctx ends, and connects again with back-off.
@@ -92,7 +101,7 @@ func (s *Session) connect(ctx context.Context) {
 				told = true
 			}
 			s.log.Debug("connect the WebSocket", logging.Err, err, "again_in", pause.Round(time.Second))
-			s.offline()
+			s.offline(err)
 		}
 		select {
 		case <-ctx.Done():
@@ -106,8 +115,8 @@ func (s *Session) refused(e *refusedError, pause time.Duration) time.Duration {
 	if e.status == http.StatusUnauthorized {
 		return max(quietRetry, s.interval(time.Now())) + pause
 	}
-	if e.status >= 500 {
-		return pause // overload or a restart
+	if e.status >= 500 || e.status == http.StatusTooManyRequests {
+		return e.retryAfter + pause // overload or a restart
 	}
 	return s.interval(time.Now()) + pause
 }
@@ -118,18 +127,27 @@ func (s *Session) dial(ctx context.Context) (*websocket.Conn, error) {
 		ReadBufferSize: socketBuffer, WriteBufferSize: socketBuffer, Subprotocols: []string{protocol.SocketProtocol},
 		NetDialContext: (&net.Dialer{Timeout: handshakeLimit, KeepAlive: time.Minute}).DialContext,
 	}
-	url := "wss" + strings.TrimPrefix(strings.TrimRight(s.client.URL(), "/"), "https") + protocol.PathSocket
-	conn, resp, err := d.DialContext(ctx, url, s.client.Header())
-	if resp != nil && resp.Body != nil {
-		resp.Body.Close()
+	address := s.client.URL()
+	url := "wss" + strings.TrimPrefix(strings.TrimRight(address, "/"), "https") + protocol.PathSocket
+	var refused *refusedError
+	for _, header := range s.client.Headers() {
+		conn, resp, err := d.DialContext(ctx, url, header)
+		if resp != nil && resp.Body != nil {
+			resp.Body.Close()
+		}
+		if err == nil {
+			return conn, nil
+		}
+		if resp == nil || !errors.Is(err, websocket.ErrBadHandshake) {
+			s.client.Unreachable(address)
+			return nil, fault.Wrap(err, fault.Unavailable, "open the WebSocket")
+		}
+		refused = &refusedError{resp.StatusCode, client.ParseRetryAfter(resp.Header.Get("Retry-After"), time.Now())}
+		if resp.StatusCode != http.StatusUnauthorized {
+			break
+		}
 	}
-	if err == nil {
-		return conn, nil
-	}
-	if resp != nil && errors.Is(err, websocket.ErrBadHandshake) {
-		return nil, &refusedError{resp.StatusCode}
-	}
-	return nil, fault.Wrap(err, fault.Unavailable, "open the WebSocket")
+	return nil, refused
 }
 
 // hold makes the connection the session's, checks in, and reads until it ends.

@@ -36,7 +36,9 @@ import (
 const (
 	stallLimit = 2 * time.Minute  // without a byte while fetching
 	lockWait   = 30 * time.Second // for a former process of the same attempt to end
-	minRetry   = time.Minute      // first wait of a waiting attempt
+	changeWait = 2 * time.Second  // for the runner of the attempt before, which has written its status, to end
+	lockTick   = 20 * time.Millisecond
+	minRetry   = time.Minute // first wait of a waiting attempt
 	maxRetry   = 15 * time.Minute
 	sayAgain   = time.Hour // after which an unchanged reason to wait is reported again
 )
@@ -118,7 +120,7 @@ func (d *deployment) open(ctx context.Context) error {
 	if err := d.attempt.Begin(d.in.Task); err != nil {
 		return err
 	}
-	if d.guard, err = waitLock(ctx, d.attempt.LockPath()); err != nil {
+	if d.guard, _, err = waitLock(ctx, d.attempt.LockPath(), "task deploy", lockWait); err != nil {
 		return fmt.Errorf("wait for a former process of this attempt: %w", err)
 	}
 	if d.journal, d.records, err = d.attempt.Journal(); err != nil {
@@ -143,33 +145,36 @@ func (d *deployment) close() {
 	if d.journal != nil {
 		errs = append(errs, d.journal.Close())
 	}
-	for _, lock := range []*proc.Lock{d.change, d.guard} {
-		if lock != nil {
-			errs = append(errs, lock.Unlock())
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(append(errs, unlock(d.change), unlock(d.guard))...); err != nil {
 		d.log.Warn("close the attempt", logging.Err, err)
 	}
 }
 
-// waitLock takes the lock that a dying predecessor may still hold for a moment.
-func waitLock(ctx context.Context, path string) (*proc.Lock, error) {
-	ctx, cancel := context.WithTimeout(ctx, lockWait)
+// waitLock takes a lock that a dying predecessor may still hold for a moment. When another process goes
+// on holding it, the error is proc.ErrHeld and holder describes that process.
+func waitLock(ctx context.Context, path, owner string, limit time.Duration) (lock *proc.Lock, holder string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(lockTick)
 	defer tick.Stop()
 	for {
-		lock, _, err := proc.TryLock(path, "task deploy")
+		lock, holder, err := proc.TryLock(path, owner)
 		if !errors.Is(err, proc.ErrHeld) {
-			return lock, err
+			return lock, holder, err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, err
+			return nil, holder, err
 		case <-tick.C:
 		}
 	}
+}
+
+func unlock(lock *proc.Lock) error {
+	if lock == nil {
+		return nil
+	}
+	return lock.Unlock()
 }
 
 // drive runs the steps until one of them ends the attempt, and reports the ending.

@@ -18,6 +18,7 @@ import (
 	"github.com/muster/muster/agent/internal/attempt"
 	"github.com/muster/muster/agent/internal/facts"
 	"github.com/muster/muster/agent/internal/identity"
+	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/agent/internal/task"
 	"github.com/muster/muster/agent/internal/task/deploy"
 	"github.com/muster/muster/packages/instruction"
@@ -403,4 +404,20 @@ func read(t *testing.T, path string) string {
 	b, err := os.ReadFile(path)
 	require.NoError(t, err)
 	return string(b)
+}
+
+func TestRun_waitsAMomentForTheChangeLock(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	p := d.server.Add(t, instruction.Spec{Action: instruction.Execute, Command: sh("exit 0")}, nil, nil)
+	tk := agenttest.Task(p)
+	lock, _, err := proc.TryLock(d.input(tk).ChangeLock, "the runner before, which is about to end")
+	require.NoError(t, err)
+	// Let go as soon as the task has come as far as needing it.
+	r := d.run(t, deploy.Deployer{Recorded: func(rec attempt.Record) {
+		if rec.State() == protocol.StateAccepted {
+			time.AfterFunc(100*time.Millisecond, func() { _ = lock.Unlock() })
+		}
+	}}, tk)
+	require.Equal(t, protocol.StateSucceeded, r.end.State, r.last().Message)
 }

@@ -11,6 +11,7 @@ import (
 	"runtime"
 
 	"github.com/muster/muster/packages/archive"
+	"github.com/muster/muster/packages/atomicfile"
 	"github.com/muster/muster/packages/protocol"
 )
 
@@ -43,6 +44,9 @@ func (d *deployment) storeFiles() error {
 			return fmt.Errorf("place %s: %w", e.Name, err)
 		}
 	}
+	if err := p.sync(); err != nil {
+		return fmt.Errorf("place files: %w", err)
+	}
 	e := end(protocol.StateSucceeded, protocol.ReasonStored, "%d files, %d bytes placed under %s", p.files, p.bytes, target)
 	e.report.Files, e.report.Bytes = p.files, p.bytes
 	return e
@@ -61,6 +65,7 @@ type placer struct {
 	from, to     *os.Root
 	owner        bool // the recorded owner can be set
 	files, bytes int64
+	touched      map[string]bool // directories in which something was placed
 }
 
 func newPlacer(tree, target string) (*placer, error) {
@@ -73,7 +78,18 @@ func newPlacer(tree, target string) (*placer, error) {
 		from.Close()
 		return nil, err
 	}
-	return &placer{from: from, to: to, owner: os.Geteuid() == 0}, nil
+	return &placer{from: from, to: to, owner: os.Geteuid() == 0, touched: map[string]bool{".": true}}, nil
+}
+
+// sync brings the names of what was placed to the disk, so that no power cut takes back what is reported
+// as stored.
+func (p *placer) sync() error {
+	for dir := range p.touched {
+		if err := atomicfile.SyncDir(filepath.Join(p.to.Name(), dir)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *placer) close() {
@@ -104,6 +120,7 @@ func (p *placer) dir(name string, e archive.Entry) error {
 	if err := p.to.MkdirAll(name, 0o755); err != nil {
 		return err
 	}
+	p.touched[filepath.Dir(name)] = true
 	if err := p.chown(name, e); err != nil {
 		return err
 	}
@@ -112,6 +129,7 @@ func (p *placer) dir(name string, e archive.Entry) error {
 
 func (p *placer) parent(name string) error {
 	dir := filepath.Dir(name)
+	p.touched[dir] = true
 	if dir == "." {
 		return nil
 	}

@@ -19,7 +19,10 @@ import (
 // perform changes the computer: it takes the change lock, judges expiry, journals `started` and runs the
 // command or places the files.
 func (d *deployment) perform(ctx context.Context) error {
-	lock, holder, err := proc.TryLock(d.in.ChangeLock, "deploy "+d.task.PackageName)
+	lock, holder, err := waitLock(ctx, d.in.ChangeLock, "deploy "+d.task.PackageName, changeWait)
+	if ctx.Err() != nil {
+		return errors.Join(ctx.Err(), unlock(lock))
+	}
 	if errors.Is(err, proc.ErrHeld) {
 		return d.wait(protocol.ReasonBusy, "another change of this computer is running (%s)", holder)
 	}
@@ -99,11 +102,16 @@ func (d *deployment) command() (proc.Command, error) {
 
 // start begins the command. ErrBegun means that an earlier process began it: then it is awaited.
 func (d *deployment) start(ctx context.Context, cmd proc.Command) error {
-	_, err := proc.StartRunner(d.path(runDir), cmd, d.change)
-	if err != nil && !errors.Is(err, proc.ErrBegun) {
+	run, err := proc.StartRunner(d.path(runDir), cmd, d.change)
+	switch {
+	case errors.Is(err, proc.ErrBegun):
+		return d.await(ctx)
+	case err != nil:
 		return end(protocol.StateFailed, protocol.ReasonCannotStart, "the command could not be started: %v", err)
 	}
-	return d.await(ctx)
+	// Our own runner tells at once when it has ended, and has let go of the change lock by then.
+	status, err := run.Await(ctx)
+	return d.ended(ctx, status, err)
 }
 
 // resume goes on with an attempt whose command may have been begun by a process that is gone.
@@ -153,6 +161,11 @@ func (d *deployment) bootChanged() bool {
 // await waits for the runner and judges how the command ended.
 func (d *deployment) await(ctx context.Context) error {
 	status, err := proc.Await(ctx, d.path(runDir))
+	return d.ended(ctx, status, err)
+}
+
+// ended judges what became of the command that was awaited.
+func (d *deployment) ended(ctx context.Context, status *proc.Status, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()

@@ -75,7 +75,8 @@ func (d *deployment) envelope(ctx context.Context) ([]byte, error) {
 	if got := digest(data); got != d.task.Instruction {
 		return nil, end(protocol.StateRefused, protocol.ReasonMismatch, "the server sent an instruction with digest %.16s… for %.16s…", got, d.task.Instruction)
 	}
-	if err := atomicfile.Write(d.path(envelopeFile), data, 0o600); err != nil {
+	// Neither atomic nor synced: it is used only where its digest is right, and fetched again otherwise.
+	if err := os.WriteFile(d.path(envelopeFile), data, 0o600); err != nil {
 		return nil, fmt.Errorf("keep the envelope: %w", err)
 	}
 	return data, nil
