@@ -83,7 +83,7 @@ func TestImportRules(t *testing.T) {
 // TestTopLevel keeps the top of the repository as README.md describes it.
 func TestTopLevel(t *testing.T) {
 	t.Parallel()
-	allowed := []string{"agent", "docs", "packages", "scripts", "server", "web", "bin", "zz_deps"}
+	allowed := []string{"agent", "docs", "packages", "scripts", "server", "web", "bin"}
 	entries, err := os.ReadDir("..")
 	require.NoError(t, err)
 	for _, e := range entries {
@@ -95,7 +95,7 @@ func TestTopLevel(t *testing.T) {
 
 func goSources(t *testing.T, root string) []source {
 	t.Helper()
-	skipped := []string{".git", ".muster", ".tools", "bin", "node_modules", "testdata", "zz_deps"}
+	skipped := []string{".git", ".muster", ".tools", "bin", "node_modules", "testdata"}
 	var sources []source
 	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
 		if err != nil {

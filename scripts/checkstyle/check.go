@@ -16,7 +16,7 @@ const (
 )
 
 // skipped are folders that hold nothing written by hand.
-var skipped = []string{".git", ".muster", ".tools", "bin", "dist", "node_modules", "testdata", "zz_deps", "test-results", "playwright-report"}
+var skipped = []string{".git", ".muster", ".tools", "bin", "dist", "node_modules", "testdata", "test-results", "playwright-report"}
 
 // Problem is one broken rule.
 type Problem struct {
