@@ -82,6 +82,7 @@ func New(o Options) *Server {
 	}
 	if o.Events != nil {
 		group.GET("/events", s.events)
+		s.api.OpenAPI().AddOperation(eventsOperation())
 	}
 	if o.Agent != nil {
 		o.Agent(e)
@@ -135,7 +136,7 @@ func (s *Server) begin(ctx huma.Context, next func(huma.Context)) {
 
 func (s *Server) events(c echo.Context) error {
 	r := c.Request()
-	api.ExchangeFrom(r.Context()).Begin("events", "")
+	api.ExchangeFrom(r.Context()).Begin(eventsID, "")
 	if err := user.Require(r.Context()); err != nil {
 		return err
 	}

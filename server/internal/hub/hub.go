@@ -117,17 +117,8 @@ func New(opt Options) *Hub {
 		devices:  map[string]*conn{},
 		browsers: map[*conn]struct{}{},
 	}
-	h.device = websocket.Upgrader{
-		ReadBufferSize: 512, WriteBufferSize: 512, WriteBufferPool: pool,
-		HandshakeTimeout: opt.WriteTimeout,
-		Subprotocols:     []string{protocol.SocketProtocol},
-		// Agents send no Origin; a browser that does has no business here.
-		CheckOrigin: func(r *http.Request) bool { return r.Header.Get("Origin") == "" },
-	}
-	h.browser = websocket.Upgrader{ // the default origin check: same host only
-		ReadBufferSize: 512, WriteBufferSize: 512, WriteBufferPool: pool,
-		HandshakeTimeout: opt.WriteTimeout,
-	}
+	h.device = upgrader(opt, pool, protocol.SocketProtocol)
+	h.browser = upgrader(opt, pool)
 	h.wakes.init()
 	h.events.init()
 	h.ctx, h.stop = context.WithCancel(context.Background())
@@ -151,19 +142,20 @@ func New(opt Options) *Hub {
 }
 
 // AcceptDevice upgrades the request of an authenticated device and returns at once; the connection
-// lives on in goroutines of its own. An error is a fault and nothing has been written yet, unless
-// the upgrade itself was refused, which answered the client and returns nil.
+// lives on in goroutines of its own. An error is a fault and nothing has been written yet.
 func (h *Hub) AcceptDevice(w http.ResponseWriter, r *http.Request, deviceID string, receive Receiver) error {
 	if !slices.Contains(websocket.Subprotocols(r), protocol.SocketProtocol) {
 		return fault.New(fault.Invalid, "the WebSocket must ask for sub-protocol %q", protocol.SocketProtocol)
 	}
+	if r.Header.Get("Origin") != "" {
+		return fault.New(fault.Forbidden, "agents send no Origin; a web page has no business here")
+	}
 	if !h.upgrades.Allow() {
 		return fault.New(fault.Unavailable, "too many devices connect at once: try again later")
 	}
-	ws, err := h.device.Upgrade(w, r, nil)
-	if err != nil { // gorilla has answered
-		h.log.Debug("refuse WebSocket", "device", deviceID, "err", err)
-		return nil
+	ws, ok, err := h.upgrade(&h.device, w, r)
+	if !ok {
+		return err
 	}
 	c := h.newConn(ws, protocol.MaxSocketMessage, h.opt.Queue)
 	h.mu.Lock()
@@ -207,16 +199,18 @@ func (h *Hub) forgetDevice(deviceID string, c *conn) {
 // AcceptBrowser upgrades the request of a signed-in person. allowed is asked at every ping; when it
 // says no (signed out, token revoked) the connection ends. nil means always.
 func (h *Hub) AcceptBrowser(w http.ResponseWriter, r *http.Request, allowed func() bool) error {
+	if !sameHost(r) {
+		return fault.New(fault.Forbidden, "the request comes from another site")
+	}
 	h.mu.Lock()
 	full := len(h.browsers) >= h.opt.MaxBrowsers
 	h.mu.Unlock()
 	if full || !h.upgrades.Allow() {
 		return fault.New(fault.Unavailable, "too many live connections: try again later")
 	}
-	ws, err := h.browser.Upgrade(w, r, nil)
-	if err != nil { // gorilla has answered
-		h.log.Debug("refuse WebSocket of a browser", "err", err)
-		return nil
+	ws, ok, err := h.upgrade(&h.browser, w, r)
+	if !ok {
+		return err
 	}
 	c := h.newConn(ws, 512, 16*collapseAt) // browsers have nothing to say
 	c.allowed = allowed

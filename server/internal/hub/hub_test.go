@@ -154,9 +154,10 @@ func TestAcceptDevice_refusals(t *testing.T) {
 		require.Equal(t, tc.status, resp.StatusCode, name)
 		_ = resp.Body.Close()
 	}
+	e.dialDevice(t, "a")
 	d := websocket.Dialer{Subprotocols: []string{protocol.SocketProtocol}}
 	_, resp, err := d.Dial(e.url+"/device/a", nil)
-	require.Error(t, err, "the page used up this second's upgrade")
+	require.Error(t, err, "this second's upgrade is used up")
 	require.Equal(t, 503, resp.StatusCode)
 	_ = resp.Body.Close()
 }
