@@ -177,6 +177,7 @@ func (s *Server) socket(w http.ResponseWriter, r *http.Request) {
 	s.Lock()
 	s.sockets = append(s.sockets, conn)
 	s.Unlock()
+	s.write(conn, protocol.SocketMessage{Type: protocol.SocketWakeup})
 	defer func() {
 		_ = conn.Close()
 		s.Lock()

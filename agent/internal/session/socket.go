@@ -150,7 +150,8 @@ func (s *Session) dial(ctx context.Context) (*websocket.Conn, error) {
 	return nil, refused
 }
 
-// hold makes the connection the session's, checks in, and reads until it ends.
+// hold makes the connection the session's and reads until it ends. The server's first message is a wakeup:
+// a check-in before it might miss what is assigned before the server knows the connection.
 func (s *Session) hold(ctx context.Context, conn *websocket.Conn) error {
 	c := &socket{conn: conn, closed: make(chan struct{})}
 	conn.SetReadLimit(protocol.MaxSocketDown)
@@ -159,7 +160,6 @@ func (s *Session) hold(ctx context.Context, conn *websocket.Conn) error {
 	stop := context.AfterFunc(ctx, func() { c.close(ctx.Err()) })
 	defer stop()
 	go c.ping()
-	s.Wake()
 	nudge(s.kick)
 
 	_ = conn.SetReadDeadline(time.Now().Add(silenceLimit))

@@ -43,15 +43,9 @@ func (p *program) runServe(ctx context.Context, passwordFile string) error {
 		return err
 	}
 	log := p.logger(cfg)
-	s, err := Start(ctx, Options{Config: cfg, Log: log})
+	s, err := Start(ctx, Options{Config: cfg, Log: log, Announce: func(password string) error { return p.announce(password, passwordFile) }})
 	if err != nil {
 		return err
-	}
-	if s.AdminPassword != "" {
-		if err := p.announce(s.AdminPassword, passwordFile); err != nil {
-			_ = s.Close(ctx)
-			return err
-		}
 	}
 	log.Info("serving", "version", buildinfo.Version, "https", s.Addr().String(), "http", s.LocalAddr(), "metrics", s.MetricsAddr(),
 		"database", s.DB.Dialect, "ca_fingerprint", s.CA.Fingerprint())

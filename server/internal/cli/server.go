@@ -28,6 +28,8 @@ import (
 type Options struct {
 	Config config.Config
 	Log    *slog.Logger
+	// Announce tells the first admin's password, before anybody can reach the server; may be nil.
+	Announce func(password string) error
 }
 
 // Server is a running server.
@@ -81,6 +83,11 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	}
 	if s.AdminPassword, err = s.parts.users.EnsureAdmin(ctx); err != nil {
 		return nil, err
+	}
+	if s.AdminPassword != "" && o.Announce != nil {
+		if err := o.Announce(s.AdminPassword); err != nil {
+			return nil, err
+		}
 	}
 	s.background(background)
 	s.serve()

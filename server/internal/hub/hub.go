@@ -142,7 +142,8 @@ func New(opt Options) *Hub {
 }
 
 // AcceptDevice upgrades the request of an authenticated device and returns at once; the connection
-// lives on in goroutines of its own. An error is a fault and nothing has been written yet.
+// lives on in goroutines of its own. Its first message is a wakeup. An error is a fault and nothing has
+// been written yet.
 func (h *Hub) AcceptDevice(w http.ResponseWriter, r *http.Request, deviceID string, receive Receiver) error {
 	if !slices.Contains(websocket.Subprotocols(r), protocol.SocketProtocol) {
 		return fault.New(fault.Invalid, "the WebSocket must ask for sub-protocol %q", protocol.SocketProtocol)
@@ -175,6 +176,8 @@ func (h *Hub) AcceptDevice(w http.ResponseWriter, r *http.Request, deviceID stri
 	} else {
 		h.Notify(Event{Type: "device", ID: deviceID, DeviceID: deviceID})
 	}
+	// What was assigned before this moment was said to nobody.
+	c.wake()
 	go func() {
 		defer h.wg.Done()
 		h.read(c, receive)

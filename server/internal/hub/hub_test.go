@@ -71,8 +71,7 @@ func (e *env) dialDevice(t *testing.T, id string) *websocket.Conn {
 	require.NoError(t, resp.Body.Close())
 	t.Cleanup(func() { _ = ws.Close() })
 	require.NoError(t, ws.SetReadDeadline(time.Now().Add(patience)))
-	// The handshake ends before the hub knows the connection.
-	require.Eventually(t, func() bool { return e.hub.Connected(id) }, patience, time.Millisecond)
+	require.Contains(t, readText(t, ws), protocol.SocketWakeup, "said as soon as the hub knows the connection")
 	return ws
 }
 

@@ -50,7 +50,8 @@ func newMariaDB() (*mariaDB, error) {
 		return nil, err
 	}
 	data, socket := filepath.Join(dir, "data"), filepath.Join(dir, "s")
-	own := []string{"--no-defaults", "--datadir=" + data}
+	// In a common tmpdir servers that start at once delete each other's temporary tables.
+	own := []string{"--no-defaults", "--datadir=" + data, "--tmpdir=" + dir}
 	if os.Getuid() == 0 {
 		own = append(own, "--user=root")
 	}
