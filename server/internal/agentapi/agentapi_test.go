@@ -65,7 +65,7 @@ func newEnv(t testing.TB, change func(*agentapi.Options)) *env {
 	opt := agentapi.Options{
 		Devices: e.devices, Deployments: e.deploy, Live: e.hub, Log: log, Registerer: prometheus.NewRegistry(),
 		Trust: func(_ context.Context, after int) ([]json.RawMessage, error) {
-			return []json.RawMessage{json.RawMessage(`{"v":1}`), json.RawMessage(`{"v":2}`)}[min(after, 2):], nil
+			return []json.RawMessage{json.RawMessage(`{"v":1}`), json.RawMessage(`{"v":2}`)}[max(0, min(after, 2)):], nil
 		},
 		Instruction: func(_ context.Context, name string) ([]byte, error) {
 			if name != digest("envelope") {

@@ -19,6 +19,7 @@ const (
 	queueLength   = 1024             // batches that may wait
 	commitReports = 2000             // reports in one transaction
 	commitWait    = 30 * time.Second // for a place and an answer; then the device keeps its reports
+	mostID        = 64               // bytes of a malformed report id that are sent back
 )
 
 // batch is what one device sent at once.
@@ -40,7 +41,7 @@ func (s *Service) Ingest(ctx context.Context, deviceID string, reports []protoco
 	now := store.Now()
 	b := &batch{done: make(chan struct{})}
 	refuse := func(id string, err error) {
-		ack.Refused = append(ack.Refused, protocol.RefusedItem{ID: id, Code: string(fault.CodeOf(err)), Message: err.Error()})
+		ack.Refused = append(ack.Refused, protocol.RefusedItem{ID: cut(id, mostID), Code: string(fault.CodeOf(err)), Message: err.Error()})
 	}
 	var facts *protocol.Report
 	for i, r := range reports {

@@ -245,5 +245,9 @@ func TestIngest_boundsTheTimelineOfAnAttempt(t *testing.T) {
 		ack, err := e.svc.Ingest(t.Context(), dev, []protocol.Report{long})
 		require.NoError(t, err)
 		require.Less(t, len(ack.Refused[0].Message), 200, "what it sent is not sent back to it whole")
+		long.ID = random() + random()
+		ack, err = e.svc.Ingest(t.Context(), dev, []protocol.Report{long})
+		require.NoError(t, err)
+		require.Equal(t, long.ID[:64], ack.Refused[0].ID)
 	})
 }

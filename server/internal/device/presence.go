@@ -30,7 +30,7 @@ func (s *Service) CheckIn(ctx context.Context, d Device, req protocol.CheckInReq
 	agent := clean(req.AgentVersion, 64)
 	s.mu.Lock()
 	s.seen[d.ID] = sighting{
-		at: now, trust: req.TrustVersion, agent: agent,
+		at: now, trust: max(0, req.TrustVersion), agent: agent,
 		changed: req.TrustVersion != d.TrustVersion || agent != d.AgentVersion,
 	}
 	s.mu.Unlock()
