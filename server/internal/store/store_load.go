@@ -39,11 +39,11 @@ func (db *DB) Load(ctx context.Context, r io.Reader) error {
 	}
 	in := bufio.NewScanner(r)
 	in.Buffer(make([]byte, 1<<20), maxDumpLine)
-	last, first, err := readMigrations(in)
+	steps, first, err := readMigrations(in)
 	if err != nil {
 		return err
 	}
-	if err := db.migrateTo(ctx, last); err != nil {
+	if err := db.migrate(ctx, steps); err != nil {
 		return err
 	}
 	err = db.With(ctx).Transaction(func(tx *gorm.DB) (err error) {
@@ -72,28 +72,28 @@ func (db *DB) foreignKeys(on bool) string {
 	}
 }
 
-// readMigrations reads the dump's head: the id of its last migration, and the first line after it.
-func readMigrations(in *bufio.Scanner) (last string, first *line, err error) {
+// readMigrations reads the dump's head: the ids of its migrations, and the first line after them.
+func readMigrations(in *bufio.Scanner) (steps []string, first *line, err error) {
 	for in.Scan() {
 		l, err := decodeLine(in.Bytes())
 		if err != nil {
-			return "", nil, err
+			return nil, nil, err
 		}
 		if l.Table != migrationTable {
 			first = &l
 			break
 		}
-		if id, ok := l.Row["id"].(string); ok && id > last {
-			last = id
+		if id, ok := l.Row["id"].(string); ok {
+			steps = append(steps, id)
 		}
 	}
 	if err := in.Err(); err != nil {
-		return "", nil, fmt.Errorf("read dump: %w", err)
+		return nil, nil, fmt.Errorf("read dump: %w", err)
 	}
-	if last == "" {
-		return "", nil, fault.New(fault.Invalid, "the dump does not begin with its migrations; it is damaged")
+	if len(steps) == 0 {
+		return nil, nil, fault.New(fault.Invalid, "the dump does not begin with its migrations; it is damaged")
 	}
-	return last, first, nil
+	return steps, first, nil
 }
 
 // loader inserts rows in batches.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/go-gormigrate/gormigrate/v2"
 	"gorm.io/gorm"
@@ -18,17 +19,25 @@ const migrateWait = 120
 // Migrate brings the schema up to date. Of several processes that start at once one migrates and the
 // others wait. SQLite migrates in one transaction; MySQL commits each step by itself, and every step
 // can be run again.
-func (db *DB) Migrate(ctx context.Context) error { return db.migrateTo(ctx, "") }
+func (db *DB) Migrate(ctx context.Context) error { return db.migrate(ctx, nil) }
 
-// migrateTo stops after the step named; the empty name is the last one.
-func (db *DB) migrateTo(ctx context.Context, last string) error {
-	var err error
-	if db.Dialect == SQLite {
-		err = migrate(db.WithContext(ctx), true, last)
-	} else {
-		err = db.WithContext(ctx).Connection(func(conn *gorm.DB) error { return migrateLocked(conn, last) })
+// migrate takes the named steps only, without names all of them. New steps of an area come before older
+// ones of the next, so an earlier schema is a set of steps and not a place in their list.
+func (db *DB) migrate(ctx context.Context, only []string) error {
+	steps := migrations.All()
+	if only != nil {
+		steps = slices.DeleteFunc(steps, func(m *gormigrate.Migration) bool { return !slices.Contains(only, m.ID) })
 	}
-	if errors.Is(err, gormigrate.ErrUnknownPastMigration) || errors.Is(err, gormigrate.ErrMigrationIDDoesNotExist) {
+	var err error
+	switch {
+	case only != nil && len(steps) != len(only):
+		err = gormigrate.ErrUnknownPastMigration
+	case db.Dialect == SQLite:
+		err = migrate(db.WithContext(ctx), true, steps)
+	default:
+		err = db.WithContext(ctx).Connection(func(conn *gorm.DB) error { return migrateLocked(conn, steps) })
+	}
+	if errors.Is(err, gormigrate.ErrUnknownPastMigration) {
 		return fault.Wrap(err, fault.Conflict, "the database was made by a newer version of this program; install that version")
 	}
 	if err != nil {
@@ -37,18 +46,14 @@ func (db *DB) migrateTo(ctx context.Context, last string) error {
 	return nil
 }
 
-func migrate(g *gorm.DB, inTx bool, last string) error {
-	m := gormigrate.New(g, &gormigrate.Options{
+func migrate(g *gorm.DB, inTx bool, steps []*gormigrate.Migration) error {
+	return gormigrate.New(g, &gormigrate.Options{
 		TableName: "migrations", IDColumnName: "id", IDColumnSize: 120,
 		UseTransaction: inTx, ValidateUnknownMigrations: true,
-	}, migrations.All())
-	if last != "" {
-		return m.MigrateTo(last)
-	}
-	return m.Migrate()
+	}, steps).Migrate()
 }
 
-func migrateLocked(conn *gorm.DB, last string) (err error) {
+func migrateLocked(conn *gorm.DB, steps []*gormigrate.Migration) (err error) {
 	// A fresh session: conditions of one statement must not reach the next.
 	conn = conn.Session(&gorm.Session{NewDB: true}).Set("gorm:table_options", "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin")
 	conn = conn.Session(&gorm.Session{})
@@ -66,5 +71,5 @@ func migrateLocked(conn *gorm.DB, last string) (err error) {
 			err = errors.Join(err, fmt.Errorf("release migration lock: %w", e))
 		}
 	}()
-	return migrate(conn, false, last)
+	return migrate(conn, false, steps)
 }
