@@ -75,3 +75,23 @@ func TestPrivateKey_neverPrintsItsSecret(t *testing.T) {
 		require.Equal(t, "private key "+k.ID(), fmt.Sprintf(verb, k))
 	}
 }
+
+func FuzzParsePEM(f *testing.F) {
+	k, err := trust.GenerateKey()
+	require.NoError(f, err)
+	good, err := k.MarshalPEM()
+	require.NoError(f, err)
+	f.Add(good)
+	f.Add([]byte("-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		k, err := trust.ParsePEM(data)
+		if err != nil {
+			return
+		}
+		again, err := k.MarshalPEM()
+		require.NoError(t, err)
+		same, err := trust.ParsePEM(again)
+		require.NoError(t, err)
+		require.Equal(t, k.ID(), same.ID())
+	})
+}

@@ -80,7 +80,7 @@ func (a *app) assign(ctx context.Context, f assignFlags) error {
 	if !f.wait {
 		return a.showAssignment(as)
 	}
-	a.note("assigned %s %s to %d devices (assignment %s)", as.PackageName, as.PackageVersion, as.DeviceCount, as.ID)
+	a.note("assigned %s %s to %s (assignment %s)", as.PackageName, as.PackageVersion, count(as.DeviceCount, "device"), as.ID)
 	return a.watch(ctx, api, target{query: url.Values{"assignment_id": {as.ID}}}, f.timeout)
 }
 

@@ -69,6 +69,9 @@ func (a *app) create(ctx context.Context, file []string, req client.NewPackage, 
 	if err != nil {
 		return err
 	}
+	if err := a.canAsk(key, f.sign); err != nil {
+		return err
+	}
 	api, err := a.connect()
 	if err != nil {
 		return err
@@ -103,7 +106,8 @@ func (a *app) create(ctx context.Context, file []string, req client.NewPackage, 
 		p, err = api.SignByServer(ctx, id, f.sign.days)
 	}
 	if err != nil {
-		return fmt.Errorf("package %s is an unsigned draft: %w", id, err)
+		a.note("muster: the package is there as an unsigned draft; go on with: muster package sign %s, or: muster package delete %s", id, id)
+		return err
 	}
 	if f.activate {
 		if p, err = api.ActivatePackage(ctx, id); err != nil {

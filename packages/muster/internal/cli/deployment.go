@@ -166,7 +166,7 @@ func (a *app) showDeployment(d client.Deployment) error {
 			rows = append(rows, []string{when(&e.Time), e.Source, strconv.Itoa(e.Attempt), stateWords(e.State, e.Reason), timelineText(e)})
 		}
 		fmt.Fprintln(a.Out)
-		if err := a.table(nil, []string{"TIME", "BY", "ATTEMPT", "STATE", ""}, rows); err != nil {
+		if err := a.table(nil, []string{"TIME", "BY", "ATTEMPT", "STATE", "MESSAGE"}, rows); err != nil {
 			return err
 		}
 	}
@@ -185,7 +185,7 @@ func timelineText(e client.TimelineEntry) string {
 		s = strings.TrimSpace(s + " waits for: " + e.WaitsFor)
 	}
 	if e.NextAt != nil {
-		s = strings.TrimSpace(s + " next: " + when(e.NextAt))
+		s = strings.TrimSpace(s + " (next: " + when(e.NextAt) + ")")
 	}
 	return s
 }

@@ -45,13 +45,14 @@ func TestAssign_waitsForTheEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f, d := fleet(t)
-			out, _, done := d.begin("assign", "--package", "tool", "--device", "pc-1", "--device", deviceB, "--wait", "--timeout", "20s")
+			out, errs, done := d.begin("assign", "--package", "tool", "--device", "pc-1", "--device", deviceB, "--wait", "--timeout", "20s")
 			require.Eventually(t, func() bool { return strings.Contains(out.String(), "pc-2") }, 10*time.Second, 5*time.Millisecond)
 			f.set(protocol.StateStarted, "running")
 			require.Eventually(t, func() bool { return strings.Count(out.String(), "running") == 2 }, 10*time.Second, 5*time.Millisecond)
 			f.set(c.end, "the end")
 			require.Equal(t, c.code, await(t, done))
 			require.Equal(t, 2, strings.Count(out.String(), "the end"))
+			require.Equal(t, 2*c.code, strings.Count(errs.String(), "muster deployment show "), "what failed is pointed at")
 		})
 	}
 }
@@ -61,7 +62,7 @@ func TestAssign_timeout(t *testing.T) {
 	_, d := fleet(t)
 	code, _, errs := d.run("assign", "--package", "tool@1", "--device", "pc-1", "--wait", "--timeout", "200ms")
 	require.Equal(t, 4, code)
-	require.Contains(t, errs, "1 deployments are still open")
+	require.Contains(t, errs, "1 deployment still open")
 }
 
 func TestWatch_byEventsAlone(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -111,6 +112,14 @@ func (a *app) confirm(question string, yes bool) error {
 	default:
 		return fmt.Errorf("not confirmed, nothing was done")
 	}
+}
+
+// count says how many there are of a thing whose plural ends in s.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return strconv.Itoa(n) + " " + thing + "s"
 }
 
 func when(t *time.Time) string {

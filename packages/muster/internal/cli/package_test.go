@@ -226,3 +226,15 @@ func TestKeygen_neverOverwrites(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, key.ID(), again.ID())
 }
+
+func TestPackageCreate_saysBeforeTheUploadThatNobodyCanAgree(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	d := at(t, f)
+	name, _ := d.keyFile()
+	code, _, errs := d.run("package", "create", d.setup(), "--name", "tool", "--version", "1", "--action", "launch", "--key", name, "--", "run.sh")
+	require.Equal(t, 2, code)
+	require.Contains(t, errs, "say --yes to agree")
+	require.Empty(t, f.packages, "no draft is left behind")
+	require.Nil(t, f.upload)
+}

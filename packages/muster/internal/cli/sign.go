@@ -66,9 +66,20 @@ Without, the server signs with its own key, if it still has one.`,
 	return c
 }
 
+// canAsk refuses to sign where nobody can agree, before anything is uploaded.
+func (a *app) canAsk(key *trust.PrivateKey, f signFlags) error {
+	if key == nil || f.yes || a.Terminal {
+		return nil
+	}
+	return usage("signing with --key asks whether to sign what it shows, and this is no terminal: say --yes to agree")
+}
+
 func (a *app) sign(ctx context.Context, ref, file string, f signFlags) (err error) {
 	key, err := f.load()
 	if err != nil {
+		return err
+	}
+	if err := a.canAsk(key, f); err != nil {
 		return err
 	}
 	api, err := a.connect()
@@ -129,6 +140,9 @@ func (a *app) signLocally(ctx context.Context, api *client.Client, id string, re
 	}
 	p, err := api.PutInstruction(ctx, id, envelope)
 	if err != nil {
+		if fault.Is(err, fault.Untrusted) {
+			a.note("muster: was it signed with a key that devices trust? See: muster trust show. This key is %s", key.ID())
+		}
 		return client.Package{}, fmt.Errorf("hand in the signed instruction: %w", err)
 	}
 	return p, nil

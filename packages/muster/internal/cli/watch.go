@@ -17,6 +17,9 @@ import (
 // slowdown is how much more seldom the server is asked while it sends events.
 const slowdown = 10
 
+// maxPointers is how many failed deployments a verdict points at.
+const maxPointers = 3
+
 // target is what is watched: deployments by id, or by a query.
 type target struct {
 	ids   []string
@@ -100,7 +103,7 @@ func ended(ctx context.Context, shown screen) error {
 				open++
 			}
 		}
-		return fmt.Errorf("%w: %d deployments are still open", errTimeout, open)
+		return fmt.Errorf("%w: %s still open", errTimeout, count(open, "deployment"))
 	}
 	return context.Cause(ctx)
 }
@@ -130,8 +133,12 @@ func over(items []client.Deployment) bool {
 func (a *app) verdict(items []client.Deployment) error {
 	failed := 0
 	for _, d := range items {
-		if d.State != protocol.StateSucceeded && d.State != protocol.StateNotApplicable {
-			failed++
+		if d.State == protocol.StateSucceeded || d.State == protocol.StateNotApplicable {
+			continue
+		}
+		failed++
+		if failed <= maxPointers {
+			a.note("muster: why and with which output: muster deployment show %s", d.ID)
 		}
 	}
 	if a.json {
@@ -143,10 +150,10 @@ func (a *app) verdict(items []client.Deployment) error {
 	case len(items) == 0:
 		a.note("muster: there is no such deployment; nothing to wait for")
 	case failed > 0:
-		a.note("muster: %d of %d deployments did not succeed", failed, len(items))
+		a.note("muster: %d of %s did not succeed", failed, count(len(items), "deployment"))
 		return errFailed
 	default:
-		a.say("all %d deployments are over", len(items))
+		a.say("%s over, none failed", count(len(items), "deployment"))
 	}
 	return nil
 }

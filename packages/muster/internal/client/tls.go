@@ -120,7 +120,7 @@ type CertificateError struct {
 
 func (e *CertificateError) Error() string {
 	if e.UnknownAuthority {
-		return e.Server + " has a certificate of an authority that is not trusted: log in again with --ca-fingerprint or --ca-file"
+		return e.Server + " has a certificate of an authority that is not trusted: log in with --ca-fingerprint or --ca-file"
 	}
 	return e.Server + " has a certificate that does not verify: " + e.Err.Error()
 }
