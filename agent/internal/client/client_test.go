@@ -1,7 +1,6 @@
 package client
 
 import (
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -48,7 +47,7 @@ func FuzzProblem(f *testing.F) {
 		_, _ = rec.WriteString(body)
 		err := problem(rec.Result())
 		var answer *Error
-		require.True(t, errors.As(err, &answer))
+		require.ErrorAs(t, err, &answer)
 		require.NotEmpty(t, err.Error())
 		require.LessOrEqual(t, len(err.Error()), 1000, "a server cannot flood the log")
 		require.NotEmpty(t, fault.CodeOf(err))

@@ -49,9 +49,10 @@ func TryLock(path, owner string) (lock *Lock, heldBy string, err error) {
 	return &Lock{file: file}, "", nil
 }
 
-// Unlock gives the lock back. Where a runner was started with it, it stays held until that has ended.
+// Unlock gives the lock back. Where a runner was started with it, it stays held until that has ended. It
+// may be repeated: on Windows starting a runner has given the lock back already.
 func (l *Lock) Unlock() error {
-	if err := l.file.Close(); err != nil {
+	if err := l.file.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return fmt.Errorf("unlock: %w", err)
 	}
 	return nil

@@ -279,6 +279,21 @@ func TestLock(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
+func TestLock_unlockMayBeRepeated(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "lock")
+	lock, _, err := TryLock(path, "test")
+	require.NoError(t, err)
+	held, err := Held(path)
+	require.NoError(t, err)
+	require.True(t, held)
+	require.NoError(t, lock.Unlock())
+	require.NoError(t, lock.Unlock())
+	held, err = Held(path)
+	require.NoError(t, err)
+	require.False(t, held)
+}
+
 func TestLock_holderThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "lock")
