@@ -115,7 +115,7 @@ func verify(payloadType string, envelope []byte, limit int, keys []Key) ([]byte,
 	}
 	accepted, payload, err := ev.VerifyAndDecode(context.Background(), env)
 	if err != nil {
-		return nil, nil, instruction.Refuse(protocol.ReasonSignature, "no valid signature of a trusted key with the role")
+		return nil, nil, instruction.Refuse(protocol.ReasonSignature, "no valid signature of a key that is trusted to sign this")
 	}
 	ids := make([]string, 0, len(accepted))
 	for _, a := range accepted {

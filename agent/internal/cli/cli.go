@@ -163,6 +163,14 @@ func dataDir(given string) (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("make the data directory: %w", err)
 	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return "", fmt.Errorf("look at the data directory: %w", err)
+	}
+	// What lies there decides what runs, as root on most devices. Windows has no such modes.
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0 {
+		return "", fault.New(fault.Untrusted, "every user may write to the data directory %s: chmod 700 it, and look whether all in it is the agent's", dir)
+	}
 	return dir, nil
 }
 

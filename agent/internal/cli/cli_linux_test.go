@@ -255,6 +255,37 @@ func TestRun_isWokenAndReportsLive(t *testing.T) {
 	require.Contains(t, log.String(), "[deploy][INFO] attempt ends")
 }
 
+func TestRun_isWokenWhileACommandRuns(t *testing.T) {
+	t.Parallel()
+	a := newAgent(t)
+	a.run()
+	began, goOn := filepath.Join(a.data, "began"), filepath.Join(a.data, "go-on")
+	long := a.shell(fmt.Sprintf("touch %s; while ! test -e %s; do sleep 0.02; done", began, goOn), 5)
+	a.server.Offer(long)
+	a.server.Wakeup()
+	a.eventually("the command runs", func() bool { return exists(began) })
+
+	next := a.shell("echo next", 5)
+	a.server.Offer(long, next)
+	before := len(a.server.CheckIns())
+	a.server.Wakeup()
+	a.eventually("it checks in at once", func() bool { return len(a.server.CheckIns()) > before })
+	require.Empty(t, a.server.States(next.Deploy.AttemptID), "one change at a time")
+	require.NoError(t, os.WriteFile(goOn, nil, 0o600))
+	require.Equal(t, "next\n", a.server.AwaitFinal(t, next).Output)
+	require.Equal(t, protocol.StateSucceeded, a.server.AwaitFinal(t, long).State)
+}
+
+func TestDataDirectory_thatEverybodyMayWriteIsRefused(t *testing.T) {
+	t.Parallel()
+	a := newAgent(t)
+	require.NoError(t, os.Chmod(a.data, 0o777))
+	out, code := a.once()
+	require.Equal(t, 1, code)
+	require.Contains(t, out, "every user may write")
+	require.Contains(t, out, "chmod")
+}
+
 // TestRun_endsWhileACommandRuns ends the resident in the middle of a command, hard or softly; the next one
 // attaches to the command and tells how it ended.
 func TestRun_endsWhileACommandRuns(t *testing.T) {
