@@ -130,8 +130,11 @@ func (s *Service) commitLoop(ctx context.Context) {
 				more = false
 			}
 		}
-		// A commit that has begun is finished, also when the server is shutting down.
-		s.commitGroup(context.WithoutCancel(ctx), group)
+		// A commit that has begun is finished, also when the server is shutting down, unless the database
+		// hangs: nobody waits for it any longer then.
+		commit, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitWait)
+		s.commitGroup(commit, group)
+		cancel()
 	}
 }
 

@@ -251,3 +251,30 @@ func TestIngest_boundsTheTimelineOfAnAttempt(t *testing.T) {
 		require.Equal(t, long.ID[:64], ack.Refused[0].ID)
 	})
 }
+
+// A device that was already at work on a package when a priority-0 one came goes on reporting: the
+// deployment still says that it is held back, and is released like any other.
+func TestPriority0_holdsBackWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, e *env) {
+		dev, x, other := e.addDevice(false), e.addPackage("X", 0), e.addPackage("Other", 5)
+		e.assign(other, dev)
+		d := e.of(dev, other)
+		e.say(dev, report(d, protocol.StateAccepted, ""))
+		e.assign(x, dev)
+		e.say(dev, report(d, protocol.StateFetching, ""))
+		e.say(dev, report(d, protocol.StateWaiting, protocol.ReasonStalled))
+		require.Equal(t, "waiting: priority-0 package X 1.0 has not succeeded", e.of(dev, other).Summary)
+		e.live.takeWoken()
+		e.run(e.of(dev, x), protocol.StateSucceeded, protocol.ReasonExitCode, 0)
+		require.Equal(t, protocol.ReasonReleased, e.of(dev, other).Reason)
+		require.Equal(t, []string{dev}, e.live.takeWoken())
+		require.Equal(t, []string{"Other"}, e.offered(dev))
+		e.run(d, protocol.StateSucceeded, protocol.ReasonExitCode, 0)
+		require.Equal(t, []string{
+			"admin assigned", "device accepted", "server waiting/held_by_priority_0", "device fetching",
+			"server waiting/held_by_priority_0", "device waiting/stalled", "server waiting/held_by_priority_0",
+			"server waiting/released", "device accepted", "device fetching", "device fetched", "device started", "device succeeded/exit_code",
+		}, steps(e.of(dev, other)))
+	})
+}

@@ -34,13 +34,13 @@ func (s *deployStore) apply(ctx context.Context, reports []incoming) ([]error, e
 		if err != nil {
 			return err
 		}
-		var settled []string
+		var moved []string // devices whose gate may have
 		for i, r := range reports {
 			key := reportKey{r.deviceID, r.reportID}
 			if known[key] {
 				continue
 			}
-			done, err := w.report(r)
+			gate, err := w.report(r)
 			if fault.CodeOf(err) == fault.Internal {
 				return err
 			}
@@ -48,11 +48,11 @@ func (s *deployStore) apply(ctx context.Context, reports []incoming) ([]error, e
 				continue
 			}
 			known[key] = true
-			if done {
-				settled = append(settled, r.deviceID)
+			if gate {
+				moved = append(moved, r.deviceID)
 			}
 		}
-		return w.regate(settled)
+		return w.regate(moved)
 	}
 	deviceIDs := make([]string, len(reports))
 	for i, r := range reports {
@@ -99,8 +99,9 @@ func (w *work) prefetch(reports []incoming) (known map[reportKey]bool, err error
 	return known, nil
 }
 
-// report applies one report and tells whether the deployment's attempt ended by it.
-func (w *work) report(r incoming) (settled bool, err error) {
+// report applies one report and tells whether the device's gate is to be looked at again: the
+// deployment's attempt ended, or it moved although it is held back.
+func (w *work) report(r incoming) (gate bool, err error) {
 	try := w.tries[r.body.AttemptID]
 	if try == nil || r.body.DeploymentID != "" && try.DeploymentID != r.body.DeploymentID {
 		return false, fault.New(fault.NotFound, "there is no attempt %s of deployment %s", r.body.AttemptID, r.body.DeploymentID)
@@ -121,6 +122,7 @@ func (w *work) report(r incoming) (settled bool, err error) {
 	if st.Reaches || st.Shows {
 		try.LastReport = max(try.LastReport, r.reportID)
 	}
+	held := d.gated().held()
 	if st.Shows {
 		d.State, d.WaitsFor = st.State, ""
 		d.Reason, d.Message = r.body.Reason, r.body.Message
@@ -140,7 +142,7 @@ func (w *work) report(r incoming) (settled bool, err error) {
 	if st.Reaches && st.Shows && st.State.Final() {
 		return true, w.settle(d, try)
 	}
-	return false, nil
+	return held && st.Shows, nil
 }
 
 // reach writes how far the attempt has come and, at its end, the result.

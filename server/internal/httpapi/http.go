@@ -142,7 +142,11 @@ func (s *Server) events(c echo.Context) error {
 	}
 	// The connection outlives the request and echo's context.
 	kept := r.Clone(context.WithoutCancel(r.Context()))
-	return s.opt.Events(c.Response(), r, func() bool { return s.opt.Users.Valid(context.Background(), kept) })
+	return s.opt.Events(c.Response(), r, func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), validWithin) // not the request's: it holds the session as it was
+		defer cancel()
+		return s.opt.Users.Valid(ctx, kept)
+	})
 }
 
 func (s *Server) ready(c echo.Context) error {

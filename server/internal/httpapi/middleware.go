@@ -16,8 +16,9 @@ import (
 
 // Time limits of a request.
 const (
-	answerWithin = time.Minute // to be done with an ordinary request
-	streamWithin = time.Hour   // to pass the bytes of an upload's part or a fragment
+	answerWithin = time.Minute      // to be done with an ordinary request
+	validWithin  = 15 * time.Second // to look whether a listener may still listen
+	streamWithin = time.Hour        // to pass the bytes of an upload's part or a fragment
 )
 
 // middleware lists what every request passes, outermost first.

@@ -159,16 +159,18 @@ func (c *conn) goodbye(code int, text string) {
 
 // shut is goodbye without waiting for it.
 func (h *Hub) shut(c *conn, code int, text string) {
-	h.mu.Lock()
-	if h.closed { // Close says goodbye itself and no longer takes new goroutines
-		h.mu.Unlock()
-		c.end()
-		return
+	if !h.spawn(func() { c.goodbye(code, text) }) {
+		c.end() // Close says goodbye itself
 	}
-	h.wg.Add(1)
-	h.mu.Unlock()
-	go func() {
-		defer h.wg.Done()
-		c.goodbye(code, text)
-	}()
+}
+
+// spawn runs fn beside, unless the hub is being closed and takes no new goroutines.
+func (h *Hub) spawn(fn func()) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return false
+	}
+	h.wg.Go(fn)
+	return true
 }

@@ -319,11 +319,14 @@ func (h *Hub) pingLoop() {
 		case <-ticker.C:
 		}
 		for _, c := range h.inSlot(slot) {
-			if c.allowed != nil && !c.allowed() {
-				h.shut(c, websocket.ClosePolicyViolation, "no longer signed in")
-				continue
-			}
 			c.send(frame{kind: websocket.PingMessage})
+			if c.allowed != nil {
+				h.spawn(func() { // asks the database, which must not keep others from their pings
+					if !c.allowed() {
+						c.goodbye(websocket.ClosePolicyViolation, "no longer signed in")
+					}
+				})
+			}
 		}
 	}
 }
