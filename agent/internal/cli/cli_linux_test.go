@@ -361,3 +361,19 @@ func TestOnce_aServerWhoseEnrollmentWasCutOffDoesNotKeepTheOthersAway(t *testing
 	require.Contains(t, out, "run enroll again")
 	require.Equal(t, protocol.StateSucceeded, a.server.AwaitFinal(t, task).State)
 }
+
+func TestOnce_aTaskThatBreaksDownIsSeenOnTheServer(t *testing.T) {
+	t.Parallel()
+	a := newAgent(t)
+	task := a.shell("exit 0", 5)
+	// A lock that cannot be taken: the task ends without a result.
+	require.NoError(t, os.MkdirAll(filepath.Join(a.data, "servers", "test", "attempts", task.Deploy.AttemptID, "lock"), 0o700))
+	a.server.Offer(task)
+	out, code := a.once()
+	require.Zero(t, code, out)
+	require.Equal(t, []string{"waiting/device_error"}, a.server.States(task.Deploy.AttemptID))
+	last := a.server.Reports()[0].Deployment
+	require.Equal(t, protocol.ReasonDeviceError, last.Reason)
+	require.Contains(t, last.Message, "broke down")
+	require.WithinDuration(t, time.Now().Add(time.Minute), *last.NextTry, 30*time.Second)
+}

@@ -25,9 +25,10 @@ type unit struct {
 	allowed []string
 	log     *slog.Logger
 
-	mu    sync.Mutex
-	queue []item
-	later map[string]time.Time // attempt → not before, for those that wait
+	mu     sync.Mutex
+	queue  []item
+	later  map[string]time.Time // attempt → not before, for those that wait
+	broken map[string]int       // attempt → how often its task broke down in a row
 }
 
 // item is a task in the queue.
@@ -181,6 +182,20 @@ func (u *unit) done(i item) {
 	defer u.mu.Unlock()
 	u.queue = slices.DeleteFunc(u.queue, func(q item) bool { return q.same(i) })
 	delete(u.later, i.attemptID())
+	delete(u.broken, i.attemptID())
+}
+
+// broke postpones an item whose task broke down, longer each time in a row, and returns until when.
+func (u *unit) broke(i item, now time.Time, started bool) time.Time {
+	u.mu.Lock()
+	if u.broken == nil {
+		u.broken = map[string]int{}
+	}
+	until := now.Add(min(taskRetry<<min(u.broken[i.attemptID()], 10), taskRetryMax))
+	u.broken[i.attemptID()]++
+	u.mu.Unlock()
+	u.postpone(i, until, started)
+	return until
 }
 
 // postpone keeps an item in the queue and does not run it before a time. If its command has begun, it

@@ -193,3 +193,23 @@ func TestPruneFragments(t *testing.T) {
 	require.NoFileExists(t, filepath.Join(dir, "f"))
 	require.NoError(t, pruneFragments(filepath.Join(dir, "none"), time.Now()))
 }
+
+func TestUnit_aTaskThatBreaksDownIsTriedMoreAndMoreSeldom(t *testing.T) {
+	t.Parallel()
+	u := testUnit(t)
+	task := deployTask(3)
+	u.offer([]protocol.Task{task})
+	now := time.Now()
+	for _, want := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute} {
+		require.Equal(t, want, u.broke(item{task: task}, now, false).Sub(now))
+		u.offer([]protocol.Task{task}) // a check-in does not shorten it
+		_, ok, again := u.next(now)
+		require.False(t, ok)
+		require.Equal(t, want, again.Sub(now))
+	}
+	for range 20 {
+		require.LessOrEqual(t, u.broke(item{task: task}, now, false).Sub(now), time.Hour)
+	}
+	u.done(item{task: task})
+	require.Equal(t, time.Minute, u.broke(item{task: task}, now, false).Sub(now))
+}

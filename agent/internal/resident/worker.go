@@ -17,8 +17,11 @@ import (
 	"github.com/muster/muster/packages/protocol"
 )
 
-// taskRetry is when a task process that broke down is started again.
-const taskRetry = time.Minute
+// When a task process that broke down is started again: the first time, and doubled up to the last.
+const (
+	taskRetry    = time.Minute
+	taskRetryMax = time.Hour
+)
 
 // runTasks runs tasks one after another until ctx ends: one change of this computer at a time.
 func (r *Resident) runTasks(ctx context.Context) {
@@ -83,9 +86,7 @@ func (r *Resident) runTask(ctx context.Context, u *unit, it item) {
 	case ctx.Err() != nil:
 		return // goes on at the next start
 	case err != nil:
-		u.log.Error("task", logging.Task, it.task.Kind, logging.Attempt, a.ID(), logging.Err, err)
-		records, perr := a.Peek()
-		u.postpone(it, time.Now().Add(taskRetry), perr != nil || begun(records))
+		r.brokeDown(ctx, u, a, it, err)
 		return
 	case !end.State.Final():
 		u.postpone(it, end.NextTry, false)
@@ -104,6 +105,28 @@ func (r *Resident) runTask(ctx context.Context, u *unit, it item) {
 		r.comeBack(ctx, u)
 	}
 	r.settled()
+}
+
+// brokeDown keeps an attempt whose task process ended without a result, for instance because the computer
+// ran out of memory, and lets people see it. Of a command that may have begun nothing is told but its end.
+func (r *Resident) brokeDown(ctx context.Context, u *unit, a *attempt.Attempt, it item, err error) {
+	records, perr := a.Peek()
+	started := it.started || perr != nil || begun(records)
+	next := u.broke(it, time.Now(), started).UTC().Truncate(time.Second)
+	u.log.Error("task", logging.Task, it.task.Kind, logging.Attempt, a.ID(), logging.Err, err, "again_at", next)
+	if started {
+		return
+	}
+	report, rerr := attempt.NewReport(time.Now(), protocol.DeploymentReport{
+		DeploymentID: it.task.Deploy.DeploymentID, AttemptID: a.ID(), State: protocol.StateWaiting, Reason: protocol.ReasonDeviceError,
+		Message: shorten("the task broke down on the device: " + err.Error()), NextTry: &next,
+	})
+	if rerr == nil {
+		rerr = u.spool.Add(ctx, report)
+	}
+	if rerr != nil {
+		u.log.Error("report a task that broke down", logging.Attempt, a.ID(), logging.Err, rerr)
+	}
 }
 
 // comeBack delivers what the deployment reported and asks what is next.
