@@ -156,6 +156,9 @@ func (s *Service) commitGroup(ctx context.Context, group []*batch) {
 		}
 		return
 	}
+	if err == nil {
+		s.tell(effects) // costs no time; who has an answer finds the wakeups sent
+	}
 	for _, b := range group {
 		if err != nil {
 			b.err = fmt.Errorf("commit reports: %w", err)
@@ -163,9 +166,6 @@ func (s *Service) commitGroup(ctx context.Context, group []*batch) {
 			b.refused, refused = refused[:len(b.reports)], refused[len(b.reports):]
 		}
 		close(b.done)
-	}
-	if err == nil {
-		s.tell(effects)
 	}
 }
 
@@ -196,6 +196,9 @@ func check(deviceID string, r protocol.Report, now time.Time) (incoming, error) 
 		return in, fault.Field("deployment.state", "a device does not report state %q", cut(string(b.State), 40))
 	}
 	b.Reason = protocol.Reason(cut(string(b.Reason), 40))
+	if b.State == protocol.StateWaiting && ofServer(b.Reason) {
+		b.Reason = "" // the device waits, but what the server waits for the server says
+	}
 	b.Message = cut(b.Message, protocol.MaxMessage)
 	b.Signal = cut(b.Signal, 40)
 	b.Output = tail(b.Output, protocol.MaxOutputTail)
@@ -213,6 +216,17 @@ func check(deviceID string, r protocol.Report, now time.Time) (incoming, error) 
 		}
 	}
 	return in, nil
+}
+
+// ofServer reports whether a reason to wait is given by the server alone, which acts on it.
+func ofServer(r protocol.Reason) bool {
+	switch r {
+	case protocol.ReasonHeldByPriority0, protocol.ReasonDevicePending, protocol.ReasonSignAgain,
+		protocol.ReasonRetryBackoff, protocol.ReasonReleased:
+		return true
+	default:
+		return false
+	}
 }
 
 // reportTime is the device's time when it can be true, else the time of arrival.

@@ -100,7 +100,7 @@ func (w *work) prefetch(reports []incoming) (known map[reportKey]bool, err error
 }
 
 // report applies one report and tells whether the device's gate is to be looked at again: the
-// deployment's attempt ended, or it moved although it is held back.
+// deployment's attempt ended, or it moved or waits for something else although it is held back.
 func (w *work) report(r incoming) (gate bool, err error) {
 	try := w.tries[r.body.AttemptID]
 	if try == nil || r.body.DeploymentID != "" && try.DeploymentID != r.body.DeploymentID {
@@ -142,7 +142,7 @@ func (w *work) report(r incoming) (gate bool, err error) {
 	if st.Reaches && st.Shows && st.State.Final() {
 		return true, w.settle(d, try)
 	}
-	return held && st.Shows, nil
+	return st.Shows && (held || st.State == protocol.StateWaiting), nil
 }
 
 // reach writes how far the attempt has come and, at its end, the result.

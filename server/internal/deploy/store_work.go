@@ -234,7 +234,11 @@ func (w *work) regate(deviceIDs []string) error {
 				w.show(d, sourceServer, protocol.StateWaiting, protocol.ReasonHeldByPriority0, c.WaitsFor, "")
 				continue
 			}
-			w.show(d, sourceServer, protocol.StateWaiting, protocol.ReasonReleased, "", "")
+			reason := protocol.ReasonReleased
+			if d.Failures > 0 && d.NotBefore != nil && d.NotBefore.After(w.now) {
+				reason = protocol.ReasonRetryBackoff // which it waited for before it was held back
+			}
+			w.show(d, sourceServer, protocol.StateWaiting, reason, "", "")
 			w.effects.wake[d.DeviceID] = true
 		}
 		delete(byDevice, id) // a device named twice is done once

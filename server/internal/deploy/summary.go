@@ -102,6 +102,11 @@ func waiting(r result) string {
 			text += fmt.Sprintf(", after exit code %d", *r.ExitCode)
 		}
 		return text
+	case protocol.ReasonReleased:
+		if r.NextAt != nil && r.NextAt.After(time.Now()) {
+			return "nothing else holds it back; not before " + r.NextAt.UTC().Format("2006-01-02 15:04:05 MST")
+		}
+		return phrase(waits, r.Reason)
 	default:
 		return phrase(waits, r.Reason)
 	}
