@@ -52,6 +52,35 @@ func (a *admission) enter(ctx context.Context) (release func(), err error) {
 	}
 }
 
+// mostPerDevice bounds the batches of reports that one device may send at the same time. Agents send one
+// after another; a hostile device must not take the places of all others.
+const mostPerDevice = 4
+
+// turns counts what each device has under way.
+type turns struct {
+	mu    sync.Mutex
+	under map[string]int
+}
+
+func newTurns() *turns { return &turns{under: map[string]int{}} }
+
+// take counts one more, to be given back with release.
+func (t *turns) take(deviceID string) (release func(), err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.under[deviceID] >= mostPerDevice {
+		return nil, fault.New(fault.TooMany, "this device sends %d batches of reports already; send one after another", mostPerDevice)
+	}
+	t.under[deviceID]++
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.under[deviceID]--; t.under[deviceID] == 0 {
+			delete(t.under, deviceID)
+		}
+	}, nil
+}
+
 // Bounds of failed enrollments: a burst, then one in a while, per network address.
 const (
 	failureBurst = 10

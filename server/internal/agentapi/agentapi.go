@@ -81,6 +81,7 @@ type API struct {
 	reports   *admission
 	downloads *admission
 	failures  *failures
+	turns     *turns
 	metrics   *metrics
 }
 
@@ -98,6 +99,7 @@ func New(opt Options) *API {
 		reports:   newAdmission(or(opt.MaxReports, 256)),
 		downloads: newAdmission(or(opt.MaxDownloads, 512)),
 		failures:  newFailures(),
+		turns:     newTurns(),
 		metrics:   newMetrics(opt.Registerer, opt.Log),
 	}
 }

@@ -122,6 +122,11 @@ func (a *API) takeReports(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	done, err := a.turns.take(d.ID)
+	if err != nil {
+		return err
+	}
+	defer done()
 	var req protocol.ReportsRequest
 	if err := protocol.Decode(c.Request().Body, protocol.MaxReportsBytes, &req); err != nil {
 		return err
