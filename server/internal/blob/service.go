@@ -101,7 +101,7 @@ func (s *Service) collectUploads(ctx context.Context) error {
 		return err
 	}
 	for _, id := range ids {
-		deleted, err := s.rows.deleteAbandoned(ctx, id, before)
+		deleted, err := s.rows.deleteAbandoned(ctx, id, before, s.now())
 		if err != nil {
 			return fmt.Errorf("delete abandoned upload %s: %w", id, err)
 		}

@@ -130,12 +130,12 @@ func (r rows) finishUpload(ctx context.Context, u *uploadRow) error {
 	return nil
 }
 
-func (r rows) deleteUpload(ctx context.Context, id string) error {
+func (r rows) deleteUpload(ctx context.Context, id string, now time.Time) error {
 	return r.db.Tx(ctx, func(tx *gorm.DB) error {
 		if _, err := lockUpload(tx, id); err != nil {
 			return err
 		}
-		if err := DropReferences(tx, id); err != nil {
+		if err := DropReferences(tx, id, now); err != nil {
 			return err
 		}
 		if err := tx.Delete(&uploadRow{}, "id = ?", id).Error; err != nil {
@@ -155,7 +155,7 @@ func (r rows) abandoned(ctx context.Context, before time.Time) ([]string, error)
 }
 
 // deleteAbandoned deletes an upload unless it has been touched since.
-func (r rows) deleteAbandoned(ctx context.Context, id string, before time.Time) (deleted bool, err error) {
+func (r rows) deleteAbandoned(ctx context.Context, id string, before, now time.Time) (deleted bool, err error) {
 	err = r.db.Tx(ctx, func(tx *gorm.DB) error {
 		deleted = false
 		u, err := lockUpload(tx, id)
@@ -165,7 +165,7 @@ func (r rows) deleteAbandoned(ctx context.Context, id string, before time.Time) 
 		if err != nil {
 			return err
 		}
-		if err := DropReferences(tx, id); err != nil {
+		if err := DropReferences(tx, id, now); err != nil {
 			return err
 		}
 		deleted = true
@@ -269,16 +269,22 @@ func Fragments(tx *gorm.DB, ownerID string) ([]instruction.Fragment, error) {
 }
 
 // DropFragments ends an owner's references to fragments; that to the instruction stays.
-func DropFragments(tx *gorm.DB, ownerID string) error {
-	if err := tx.Delete(&refRow{}, "owner_id = ? AND seq >= 0", ownerID).Error; err != nil {
-		return fmt.Errorf("drop references: %w", err)
-	}
-	return nil
+func DropFragments(tx *gorm.DB, ownerID string, now time.Time) error {
+	return drop(tx, now, "owner_id = ? AND seq >= 0", ownerID)
 }
 
 // DropReferences ends all references of an owner.
-func DropReferences(tx *gorm.DB, ownerID string) error {
-	if err := tx.Delete(&refRow{}, "owner_id = ?", ownerID).Error; err != nil {
+func DropReferences(tx *gorm.DB, ownerID string, now time.Time) error {
+	return drop(tx, now, "owner_id = ?", ownerID)
+}
+
+// drop renews the claims of what loses a reference: a backup that saw the reference still finds the blob.
+func drop(tx *gorm.DB, now time.Time, where string, ownerID string) error {
+	dropped := tx.Session(&gorm.Session{NewDB: true}).Model(&refRow{}).Select("sha256").Where(where, ownerID)
+	if err := tx.Model(&blobRow{}).Where("sha256 IN (?)", dropped).Update("claimed_at", now).Error; err != nil {
+		return fmt.Errorf("renew claims: %w", err)
+	}
+	if err := tx.Where(where, ownerID).Delete(&refRow{}).Error; err != nil {
 		return fmt.Errorf("drop references: %w", err)
 	}
 	return nil

@@ -134,7 +134,7 @@ func (s *Service) Delete(ctx context.Context, id string) error {
 		return errBusy()
 	}
 	defer s.end(id)
-	if err := s.rows.deleteUpload(ctx, id); err != nil {
+	if err := s.rows.deleteUpload(ctx, id, s.now()); err != nil {
 		return err
 	}
 	s.notify(id)

@@ -401,6 +401,7 @@ func TestBlobs_areKeptAsLongAsNeeded(t *testing.T) {
 		require.True(t, there(renewed.InstructionDigest))
 		_, err = e.Retire(ctx, p.ID)
 		require.NoError(t, err)
+		e.pass(48 * time.Hour)
 		require.NoError(t, e.blobs.Collect(ctx))
 		require.False(t, there(fragment), "retiring frees the archive")
 		require.True(t, there(renewed.InstructionDigest))

@@ -201,7 +201,7 @@ func (s *Service) Retire(ctx context.Context, id string) (Package, error) {
 
 // Delete removes a draft.
 func (s *Service) Delete(ctx context.Context, id string) error {
-	if err := s.rows.delete(ctx, id); err != nil {
+	if err := s.rows.delete(ctx, id, s.now()); err != nil {
 		return err
 	}
 	s.changed(ctx, id, "")

@@ -245,11 +245,11 @@ func (r rows) retire(ctx context.Context, id string, now time.Time) (*packageRow
 			return errState(p, "delete it instead")
 		}
 		p.State, p.RetiredAt, p.LiveKey = string(Retired), &now, nil
-		return blob.DropFragments(tx, p.ID) // the instruction stays as a record of what was run
+		return blob.DropFragments(tx, p.ID, now) // the instruction stays as a record of what was run
 	})
 }
 
-func (r rows) delete(ctx context.Context, id string) error {
+func (r rows) delete(ctx context.Context, id string, now time.Time) error {
 	return r.db.Tx(ctx, func(tx *gorm.DB) error {
 		p, err := takeLocked(tx, id)
 		if err != nil {
@@ -258,7 +258,7 @@ func (r rows) delete(ctx context.Context, id string) error {
 		if p.State != string(Draft) {
 			return errState(p, "only drafts can be deleted; retire it instead")
 		}
-		if err := blob.DropReferences(tx, p.ID); err != nil {
+		if err := blob.DropReferences(tx, p.ID, now); err != nil {
 			return err
 		}
 		if err := tx.Delete(&packageRow{}, "id = ?", p.ID).Error; err != nil {
