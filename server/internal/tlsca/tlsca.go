@@ -12,11 +12,9 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -30,6 +28,7 @@ import (
 	"time"
 
 	"github.com/muster/muster/packages/atomicfile"
+	"github.com/muster/muster/packages/certificate"
 )
 
 // Lifetimes.
@@ -243,10 +242,7 @@ func (a *Authority) TLSConfig() *tls.Config {
 }
 
 // Fingerprint is the SHA-256 of the authority's certificate, which agents pin: lower-case hex.
-func (a *Authority) Fingerprint() string {
-	sum := sha256.Sum256(a.cert.Raw)
-	return hex.EncodeToString(sum[:])
-}
+func (a *Authority) Fingerprint() string { return certificate.Fingerprint(a.cert) }
 
 // Certificate is the authority's certificate.
 func (a *Authority) Certificate() *x509.Certificate { return a.cert }

@@ -50,7 +50,7 @@ func (d *deployment) storeFiles() error {
 		return fmt.Errorf("place files: %w", err)
 	}
 	files, bytes := p.files.Load(), p.bytes.Load()
-	e := end(protocol.StateSucceeded, protocol.ReasonStored, "%d files, %d bytes placed under %s", files, bytes, target)
+	e := end(protocol.StateSucceeded, protocol.ReasonStored, "%s, %d bytes placed under %s", countFiles(files), bytes, target)
 	e.report.Files, e.report.Bytes = files, bytes
 	return e
 }

@@ -21,7 +21,7 @@ func (d *deployment) unpack(ctx context.Context) error {
 	}
 	files, bytes, err := d.unpackTree(ctx)
 	if err == nil {
-		return d.reach(protocol.StateUnpacked, "%d files, %d bytes", files, bytes)
+		return d.reach(protocol.StateUnpacked, "%s, %d bytes", countFiles(files), bytes)
 	}
 	if rerr := removeTree(d.path(treeDir)); rerr != nil {
 		d.log.Warn("remove a half unpacked archive", "err", rerr)
@@ -62,4 +62,11 @@ func (d *deployment) unpackTree(ctx context.Context) (files, bytes int64, err er
 			d.entries = append(d.entries, e)
 		}
 	})
+}
+
+func countFiles(n int64) string {
+	if n == 1 {
+		return "1 file"
+	}
+	return fmt.Sprintf("%d files", n)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/muster/muster/packages/certificate"
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/muster/internal/client"
 )
@@ -105,7 +106,7 @@ func (a *app) pin(ctx context.Context, server, scheme, fingerprint string) ([]by
 		if err != nil {
 			return nil, err
 		}
-		return client.EncodeCA(cert), nil
+		return certificate.EncodePEM(cert), nil
 	}
 	// The CA that was pinned at an earlier login stays pinned.
 	if saved, err := a.loadConfig(); err == nil && saved.Server == server && saved.CA != "" {
@@ -132,7 +133,7 @@ func (a *app) askForAuthority(ctx context.Context, server string) ([]byte, error
 	if err != nil {
 		return nil, err
 	}
-	print := client.Fingerprint(ca)
+	print := certificate.Fingerprint(ca)
 	if !a.Terminal {
 		return nil, &client.CertificateError{Server: server, UnknownAuthority: true, Err: cert.Err}
 	}
@@ -142,7 +143,7 @@ func (a *app) askForAuthority(ctx context.Context, server string) ([]byte, error
 	if err := a.confirm("Is it the same?", false); err != nil {
 		return nil, err
 	}
-	return client.EncodeCA(ca), nil
+	return certificate.EncodePEM(ca), nil
 }
 
 func (a *app) credentials(f loginFlags) (username, password string, err error) {

@@ -2,19 +2,14 @@ package client
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
+	"github.com/muster/muster/packages/certificate"
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
 )
@@ -31,12 +26,6 @@ func tlsConfig(ca []byte) (*tls.Config, error) {
 	return config, nil
 }
 
-// Fingerprint is the SHA-256 of a certificate, lower-case hex.
-func Fingerprint(cert *x509.Certificate) string {
-	sum := sha256.Sum256(cert.Raw)
-	return hex.EncodeToString(sum[:])
-}
-
 // ParseFingerprint accepts upper case and the colons that other tools print.
 func ParseFingerprint(s string) (string, error) {
 	plain := strings.ToLower(strings.NewReplacer(":", "", " ", "").Replace(strings.TrimSpace(s)))
@@ -46,9 +35,7 @@ func ParseFingerprint(s string) (string, error) {
 	return plain, nil
 }
 
-// Authority fetches the CA certificate of a server that is not trusted yet: it begins a handshake that
-// trusts nobody, and so fails before anything is sent, and takes the certificate from the failure.
-// With a fingerprint it returns the certificate that matches, without one the last of the chain, which
+// Authority fetches the CA certificate of a server that is not trusted yet, see package certificate. With a fingerprint it returns the certificate that matches, without one the last of the chain, which
 // a person must compare. Whatever it returns is used by normal verification afterwards.
 func Authority(ctx context.Context, server, fingerprint string) (*x509.Certificate, error) {
 	base, err := ParseServer(server)
@@ -58,7 +45,7 @@ func Authority(ctx context.Context, server, fingerprint string) (*x509.Certifica
 	if base.Scheme != "https" {
 		return nil, fault.Field("server", "%s does not use TLS and has no certificate", base)
 	}
-	chain, err := probe(ctx, base)
+	chain, err := presented(ctx, base)
 	if err != nil {
 		return nil, err
 	}
@@ -69,45 +56,22 @@ func Authority(ctx context.Context, server, fingerprint string) (*x509.Certifica
 		}
 		return last, nil
 	}
-	for _, cert := range chain {
-		if Fingerprint(cert) == fingerprint {
-			return cert, nil
-		}
+	if cert := certificate.Find(chain, fingerprint); cert != nil {
+		return cert, nil
 	}
 	return nil, &CertificateError{Server: base.String(), Err: fmt.Errorf(
-		"its CA has the fingerprint %s, not %s: check the address, or somebody is in between", Fingerprint(chain[len(chain)-1]), fingerprint)}
+		"its CA has the fingerprint %s, not %s: check the address, or somebody is in between", certificate.Fingerprint(chain[len(chain)-1]), fingerprint)}
 }
 
-func probe(ctx context.Context, base *url.URL) ([]*x509.Certificate, error) {
-	transport := &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: x509.NewCertPool()},
-		TLSHandshakeTimeout: 15 * time.Second,
-		DialContext:         (&net.Dialer{Timeout: 15 * time.Second}).DialContext,
-	}
-	defer transport.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, base.String(), nil)
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Invalid, "make request")
-	}
-	resp, err := transport.RoundTrip(req)
-	if err == nil { // cannot be: no authority is trusted
-		_ = resp.Body.Close()
-		return nil, fault.New(fault.Internal, "the handshake with %s succeeded without any trusted authority", base)
-	}
-	var unverified *tls.CertificateVerificationError
-	if errors.As(err, &unverified) && len(unverified.UnverifiedCertificates) > 0 {
-		return unverified.UnverifiedCertificates, nil
+func presented(ctx context.Context, base *url.URL) ([]*x509.Certificate, error) {
+	chain, err := certificate.Presented(ctx, base.String())
+	if err == nil || fault.CodeOf(err) != fault.Internal { // a fault is told as it is
+		return chain, err
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	return nil, &UnreachableError{Server: base.String(), Err: err}
-}
-
-// EncodeCA is the PEM form of a certificate, for Options.CA.
-func EncodeCA(cert *x509.Certificate) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
 }
 
 // CertificateError says that a server's certificate does not verify.
