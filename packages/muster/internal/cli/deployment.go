@@ -111,6 +111,21 @@ func stateWords(s protocol.State, r protocol.Reason) string {
 	return words
 }
 
+// stepWords names the state of a step, with the reason where people look it up or nothing else says it.
+func stepWords(e client.TimelineEntry) string {
+	switch e.State {
+	case protocol.StateRefused, protocol.StateFailed, protocol.StateInterrupted:
+		if e.Reason != protocol.ReasonExitCode {
+			return stateWords(e.State, e.Reason)
+		}
+	default:
+		if e.Message == "" {
+			return stateWords(e.State, e.Reason)
+		}
+	}
+	return stateWords(e.State, "")
+}
+
 func (a *app) deploymentShowCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "show ID", Short: "Show a deployment with its timeline", Args: args(cobra.ExactArgs(1)),
@@ -163,7 +178,7 @@ func (a *app) showDeployment(d client.Deployment) error {
 	if len(d.Timeline) > 0 {
 		rows := make([][]string, 0, len(d.Timeline))
 		for _, e := range d.Timeline {
-			rows = append(rows, []string{when(&e.Time), e.Source, strconv.Itoa(e.Attempt), stateWords(e.State, e.Reason), timelineText(e)})
+			rows = append(rows, []string{when(&e.Time), e.Source, strconv.Itoa(e.Attempt), stepWords(e), timelineText(e)})
 		}
 		fmt.Fprintln(a.Out)
 		if err := a.table(nil, []string{"TIME", "BY", "ATTEMPT", "STATE", "MESSAGE"}, rows); err != nil {
@@ -177,7 +192,7 @@ func (a *app) showDeployment(d client.Deployment) error {
 }
 
 func timelineText(e client.TimelineEntry) string {
-	s := e.Message
+	s := strings.TrimPrefix(e.Message, stateWords(e.State, "")+": ")
 	if e.ExitCode != nil && !strings.Contains(s, "exit code") {
 		s = strings.TrimSpace(s + " exit code " + strconv.Itoa(*e.ExitCode))
 	}
