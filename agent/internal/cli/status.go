@@ -58,6 +58,9 @@ func printStatus(w io.Writer, s resident.Status) error {
 			fmt.Sprintf("%s  %s", u.Server, u.URL),
 			fmt.Sprintf("  device %s  %s  %s", u.DeviceID, u.DeviceState, connection),
 			fmt.Sprintf("  last check-in %s, next %s, reports to deliver: %d", clock(u.LastCheckIn), clock(u.NextCheckIn), u.Undelivered))
+		if u.Lost > 0 {
+			lines = append(lines, fmt.Sprintf("  reports lost because the spool was full or damaged: %d", u.Lost))
+		}
 		if u.Problem != "" {
 			lines = append(lines, "  problem: "+u.Problem)
 		}

@@ -121,14 +121,6 @@ func (s *Store) Save(i Identity) error {
 	return s.write(identityFile, i)
 }
 
-// Remove forgets the server with everything that belongs to it.
-func (s *Store) Remove() error {
-	if err := os.RemoveAll(s.dir); err != nil {
-		return fmt.Errorf("forget server %q: %w", s.name, err)
-	}
-	return nil
-}
-
 // State is what a session remembers over a restart.
 type State struct {
 	NextCheckIn time.Time `json:"next_check_in"`

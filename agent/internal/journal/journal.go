@@ -118,13 +118,6 @@ func (j *Journal[T]) recover(data []byte) ([]T, error) {
 // Recovery tells what Open found damaged.
 func (j *Journal[T]) Recovery() Recovery { return j.recovery }
 
-// Size is the length of the file in bytes, for deciding when to Compact.
-func (j *Journal[T]) Size() int64 {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.size
-}
-
 // Append adds a record and returns when it is on the disk. After an error the record is not in the
 // journal, and if the file could not be brought back into its former state, every later Append fails
 // too: the journal must be opened again.
@@ -154,32 +147,6 @@ func (j *Journal[T]) Append(record T) error {
 		return fmt.Errorf("append to journal: %w", err)
 	}
 	j.size += int64(len(line))
-	return nil
-}
-
-// Compact replaces the journal's records by the given ones, in one step: after a crash either all the
-// old records are there or all the new ones.
-func (j *Journal[T]) Compact(records []T) error {
-	payloads := make([][]byte, 0, len(records))
-	for _, record := range records {
-		payload, err := json.Marshal(record)
-		if err != nil {
-			return fmt.Errorf("compact journal: %w", err)
-		}
-		if len(payload) > MaxRecord {
-			return fmt.Errorf("compact journal: a record has %d bytes, the limit is %d", len(payload), MaxRecord)
-		}
-		payloads = append(payloads, payload)
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.broken != nil {
-		return fmt.Errorf("compact journal %s: unusable after an earlier error: %w", j.path, j.broken)
-	}
-	if err := j.rewrite(payloads); err != nil {
-		j.broken = err
-		return fmt.Errorf("compact journal: %w", err)
-	}
 	return nil
 }
 

@@ -68,6 +68,7 @@ type Status struct {
 	LastCheckIn time.Time `json:"last_check_in"`
 	NextCheckIn time.Time `json:"next_check_in"`
 	Undelivered int       `json:"undelivered_reports"`
+	Lost        int64     `json:"lost_reports"` // given up because the spool was full, or damaged on the disk
 	Problem     string    `json:"problem,omitempty"`
 }
 
@@ -343,11 +344,12 @@ func (s *Session) acceptTrust(envelopes []json.RawMessage) {
 
 // Status is how the session stands.
 func (s *Session) Status() Status {
+	loss := s.o.Spool.Loss()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return Status{
 		Server: s.o.Store.Name(), URL: s.client.URL(), DeviceID: s.id.DeviceID, DeviceState: s.state.DeviceState,
 		Connected: s.socket != nil, LastCheckIn: s.state.LastCheckIn, NextCheckIn: s.next.UTC(),
-		Undelivered: s.o.Spool.Len(), Problem: s.problem,
+		Undelivered: s.o.Spool.Len(), Lost: loss.Dropped + loss.Damaged, Problem: s.problem,
 	}
 }

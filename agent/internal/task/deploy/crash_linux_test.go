@@ -173,11 +173,15 @@ func rewriteBoot(t *testing.T, d *device, tk protocol.Task) {
 	require.NoError(t, err)
 	j, records, err := a.Journal()
 	require.NoError(t, err)
-	for n := range records {
-		if records[n].State() == protocol.StateStarted {
-			records[n].BootID = "another boot"
+	require.NoError(t, j.Close())
+	require.NoError(t, os.Remove(filepath.Join(a.Dir(), "journal")))
+	j, _, err = a.Journal()
+	require.NoError(t, err)
+	for _, r := range records {
+		if r.State() == protocol.StateStarted {
+			r.BootID = "another boot"
 		}
+		require.NoError(t, j.Append(r))
 	}
-	require.NoError(t, j.Compact(records))
 	require.NoError(t, j.Close())
 }
