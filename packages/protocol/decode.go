@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -37,75 +36,38 @@ func Unmarshal(b []byte, v any) error {
 	return fault.New(fault.Invalid, "the message is not valid JSON: %v", err)
 }
 
-// Validate checks what a server may rely on before it stores a report: a UUIDv7 id, a known kind with
-// its body, a state that devices report, and bounded valid text. Every error is a fault of code
-// invalid or too_large.
+// Validate checks what a report is about: a UUIDv7 as its id, a known kind with its body, and for a
+// deployment ids and a state that a device reports. Texts are not looked at: whoever stores them cuts what
+// is too long, so that no result is lost for its length. Every error is a fault, and for good.
 func (r *Report) Validate() error {
-	if id, err := uuid.Parse(r.ID); err != nil || id.Version() != 7 || len(r.ID) != 36 {
-		return fault.Field("id", "report id %.40q is not a UUIDv7", r.ID)
+	if id, ok := canonical(r.ID); !ok || id.Version() != 7 {
+		return fault.Field("id", "the report id %.40q is not a UUIDv7 in lower case", r.ID)
 	}
 	switch {
 	case r.Kind == ReportDeployment && r.Deployment != nil:
 		return r.Deployment.validate()
-	case r.Kind == ReportFacts && r.Facts != nil:
-		return r.Facts.Validate()
-	case r.Kind == ReportTask && r.Task != nil:
-		return texts(MaxMessage, r.Task.TaskID, r.Task.Kind, string(r.Task.Reason), r.Task.Message)
+	case r.Kind == ReportFacts && r.Facts != nil, r.Kind == ReportTask && r.Task != nil:
+		return nil
 	default:
-		return fault.Field("kind", "report kind %.40q is unknown or its body is missing", r.Kind)
+		return fault.New(fault.Unsupported, "report kind %.40q is not known here, or its body is missing", r.Kind)
 	}
 }
 
 func (d *DeploymentReport) validate() error {
+	if _, ok := canonical(d.DeploymentID); !ok {
+		return fault.Field("deployment.deployment_id", "%.40q is not the id of a deployment", d.DeploymentID)
+	}
+	if _, ok := canonical(d.AttemptID); !ok {
+		return fault.Field("deployment.attempt_id", "%.40q is not the id of an attempt", d.AttemptID)
+	}
 	if !d.State.FromDevice() {
-		return fault.Field("state", "a device cannot report state %.40q", d.State)
-	}
-	if _, err := uuid.Parse(d.DeploymentID); err != nil || len(d.DeploymentID) != 36 {
-		return fault.Field("deployment_id", "%.40q is not a UUID", d.DeploymentID)
-	}
-	if _, err := uuid.Parse(d.AttemptID); err != nil || len(d.AttemptID) != 36 {
-		return fault.Field("attempt_id", "%.40q is not a UUID", d.AttemptID)
-	}
-	if d.OutputBytes < 0 || d.DurationMS < 0 || d.Files < 0 || d.Bytes < 0 {
-		return fault.Field("output_bytes", "counts cannot be negative")
-	}
-	if err := texts(MaxOutputTail, d.Output); err != nil {
-		return err
-	}
-	return texts(MaxMessage, d.Message, d.Signal, string(d.Reason))
-}
-
-// Limits of Facts.
-const (
-	maxFact    = 512 // bytes of one text
-	maxAddress = 256 // addresses of one kind
-)
-
-// Validate bounds what a device tells about itself.
-func (f *Facts) Validate() error {
-	if len(f.IPs) > maxAddress || len(f.MACs) > maxAddress || len(f.TasksAllowed) > maxAddress {
-		return fault.New(fault.TooLarge, "facts list more than %d addresses or tasks", maxAddress)
-	}
-	if f.Cores < 0 || f.MemoryBytes < 0 {
-		return fault.Field("facts", "counts cannot be negative")
-	}
-	for _, list := range [][]string{f.IPs, f.MACs, f.TasksAllowed} {
-		if err := texts(maxFact, list...); err != nil {
-			return err
-		}
-	}
-	return texts(maxFact, f.Hostname, f.OS, f.OSName, f.OSVersion, f.Kernel, f.Arch, f.CPU, f.MachineID,
-		f.Timezone, f.AgentVersion, f.BootID)
-}
-
-func texts(limit int, list ...string) error {
-	for _, s := range list {
-		if len(s) > limit {
-			return fault.New(fault.TooLarge, "a text of %d bytes is over its limit of %d", len(s), limit)
-		}
-		if !utf8.ValidString(s) {
-			return fault.New(fault.Invalid, "a text is not valid UTF-8")
-		}
+		return fault.Field("deployment.state", "a device does not report state %.40q", d.State)
 	}
 	return nil
+}
+
+// canonical parses a UUID that is written in the one way that ids are compared in.
+func canonical(s string) (uuid.UUID, bool) {
+	id, err := uuid.Parse(s)
+	return id, err == nil && id.String() == s
 }

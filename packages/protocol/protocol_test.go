@@ -123,21 +123,22 @@ func TestReport_validate(t *testing.T) {
 		"unknown state":           func(r *protocol.Report) { r.Deployment.State = "great" },
 		"deployment is not an id": func(r *protocol.Report) { r.Deployment.DeploymentID = "../../etc" },
 		"attempt is not an id":    func(r *protocol.Report) { r.Deployment.AttemptID = "" },
-		"output over its limit":   func(r *protocol.Report) { r.Deployment.Output = strings.Repeat("x", protocol.MaxOutputTail+1) },
-		"output is not UTF-8":     func(r *protocol.Report) { r.Deployment.Output = "\xff" },
-		"message over its limit":  func(r *protocol.Report) { r.Deployment.Message = strings.Repeat("x", protocol.MaxMessage+1) },
-		"a negative count":        func(r *protocol.Report) { r.Deployment.Bytes = -1 },
-		"facts with endless arrays": func(r *protocol.Report) {
-			r.Kind, r.Facts = protocol.ReportFacts, &protocol.Facts{IPs: make([]string, 1000)}
-		},
+		"id in capitals":          func(r *protocol.Report) { r.ID = strings.ToUpper("01931b6e-9a00-7000-8000-00000000000a") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := deploymentReport()
 			spoil(&r)
-			require.Contains(t, []fault.Code{fault.Invalid, fault.TooLarge}, fault.CodeOf(r.Validate()))
+			require.Contains(t, []fault.Code{fault.Invalid, fault.Unsupported}, fault.CodeOf(r.Validate()))
 		})
 	}
+}
+
+func TestReport_validateLosesNoResultForItsLength(t *testing.T) {
+	t.Parallel()
+	r := deploymentReport()
+	r.Deployment.Output = strings.Repeat("x", 2*protocol.MaxOutputTail)
+	require.NoError(t, r.Validate())
 }
 
 func TestState_ranksGrowAlongAnAttempt(t *testing.T) {

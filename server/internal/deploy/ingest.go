@@ -7,8 +7,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
-
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
 	"github.com/muster/muster/server/internal/store"
@@ -172,29 +170,24 @@ func (s *Service) commitGroup(ctx context.Context, group []*batch) {
 // check turns a report into what the store takes, with bounded fields. Its errors are for good.
 func check(deviceID string, r protocol.Report, now time.Time) (incoming, error) {
 	in := incoming{deviceID: deviceID, reportID: r.ID, time: reportTime(r.Time, now)}
-	if id, err := uuid.Parse(r.ID); err != nil || id.String() != r.ID {
-		return in, fault.Field("id", "the report id %q is not a UUID in lower case", cut(r.ID, 64))
+	if err := r.Validate(); err != nil {
+		return in, err
 	}
-	switch {
-	case r.Kind == protocol.ReportFacts && r.Facts != nil:
+	switch r.Kind {
+	case protocol.ReportFacts:
 		return in, nil
-	case r.Kind == protocol.ReportDeployment && r.Deployment != nil:
+	case protocol.ReportDeployment:
 		in.body = *r.Deployment
-	case r.Kind == protocol.ReportTask && r.Task != nil:
+	case protocol.ReportTask:
 		// A task that could not be begun is the refusal of its attempt: tasks are named by attempt.
 		in.body = protocol.DeploymentReport{
 			AttemptID: r.Task.TaskID, State: protocol.StateRefused, Reason: r.Task.Reason, Message: r.Task.Message,
 		}
-	default:
-		return in, fault.New(fault.Unsupported, "report kind %q is not known here, or its body is missing", cut(r.Kind, 40))
+		if len(r.Task.TaskID) > mostID {
+			return in, fault.Field("task.task_id", "%.64q is not the id of a task", r.Task.TaskID)
+		}
 	}
 	b := &in.body
-	if len(b.AttemptID) > 36 || len(b.DeploymentID) > 36 {
-		return in, fault.Field("deployment.attempt_id", "%q is not the id of an attempt", cut(b.AttemptID, 64))
-	}
-	if !b.State.FromDevice() {
-		return in, fault.Field("deployment.state", "a device does not report state %q", cut(string(b.State), 40))
-	}
 	b.Reason = protocol.Reason(cut(string(b.Reason), 40))
 	if b.State == protocol.StateWaiting && ofServer(b.Reason) {
 		b.Reason = "" // the device waits, but what the server waits for the server says

@@ -11,9 +11,10 @@ import (
 	"github.com/muster/muster/server/internal/store"
 )
 
-// Offer lists what an active device (others are not offered anything, see agentapi) is to carry out now, in order, by one indexed read, and in how long
-// the next delayed deployment is due; 0 when none is. A deployment that is under way is offered again:
-// the device knows its attempt, and one that is no longer offered must not be begun.
+// Offer lists what a device is to carry out now, in order, by one indexed read, and in how long the next
+// delayed deployment is due; 0 when none is. Only active devices may be offered anything: agentapi sees to
+// that. A deployment that is under way is offered again: the device knows its attempt, and one that is no
+// longer offered must not be begun.
 func (s *Service) Offer(ctx context.Context, deviceID string) ([]protocol.Task, time.Duration, error) {
 	live, err := s.store.live(ctx, deviceID)
 	if err != nil {
