@@ -2,13 +2,11 @@ package agentapi
 
 import (
 	"context"
-	"net/netip"
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/server/internal/throttle"
 )
 
 // patience is how long a request waits for its place before it is sent away.
@@ -81,77 +79,13 @@ func (t *turns) take(deviceID string) (release func(), err error) {
 	}, nil
 }
 
-// Bounds of failed enrollments: a burst, then one in a while, per network address.
+// Failed enrollments: a burst, then one in a while, per network address, so that tokens cannot be guessed.
 const (
 	failureBurst = 10
 	failureEvery = 30 * time.Second
-	failureKept  = 10_000 // addresses
 )
 
-// failures counts failed enrollments per address, so that tokens cannot be guessed.
-type failures struct {
-	mu    sync.Mutex
-	byNet map[netip.Prefix]*rate.Limiter
-}
-
-func newFailures() *failures { return &failures{byNet: map[netip.Prefix]*rate.Limiter{}} }
-
-// network is what counts as one address: an IPv6 user has a whole /64.
-func network(ip string) netip.Prefix {
-	addr, err := netip.ParseAddr(ip)
-	if err != nil {
-		return netip.Prefix{} // all that cannot be told apart count together
-	}
-	addr = addr.Unmap().WithZone("")
-	bits := 64
-	if addr.Is4() {
-		bits = 32
-	}
-	prefix, err := addr.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return prefix
-}
-
-// check refuses an address that failed too often lately.
-func (f *failures) check(ip string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if l := f.byNet[network(ip)]; l != nil && l.Tokens() < 1 {
-		return fault.New(fault.TooMany, "too many failed enrollments from this address; try again later")
-	}
-	return nil
-}
-
-// count takes note of a failure.
-func (f *failures) count(ip string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	key := network(ip)
-	l := f.byNet[key]
-	if l == nil {
-		f.makeRoom()
-		l = rate.NewLimiter(rate.Every(failureEvery), failureBurst)
-		f.byNet[key] = l
-	}
-	l.Allow()
-}
-
-// makeRoom forgets the addresses that have recovered and, if that is not enough, any one.
-func (f *failures) makeRoom() {
-	if len(f.byNet) < failureKept {
-		return
-	}
-	for key, l := range f.byNet {
-		if l.Tokens() >= failureBurst {
-			delete(f.byNet, key)
-		}
-	}
-	for key := range f.byNet {
-		if len(f.byNet) < failureKept {
-			return
-		}
-		delete(f.byNet, key)
-	}
+// guesses is what an address's failed enrollments are counted in.
+func guesses(ip string) throttle.Bucket {
+	return throttle.Bucket{Key: throttle.Network(ip), Size: failureBurst}
 }

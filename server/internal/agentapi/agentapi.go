@@ -25,6 +25,7 @@ import (
 	"github.com/muster/muster/server/internal/api"
 	"github.com/muster/muster/server/internal/device"
 	"github.com/muster/muster/server/internal/hub"
+	"github.com/muster/muster/server/internal/throttle"
 )
 
 // Devices is what the package needs of the devices.
@@ -80,7 +81,7 @@ type API struct {
 	checkIns  *admission
 	reports   *admission
 	downloads *admission
-	failures  *failures
+	failures  *throttle.Throttle
 	turns     *turns
 	metrics   *metrics
 }
@@ -98,7 +99,7 @@ func New(opt Options) *API {
 		checkIns:  newAdmission(or(opt.MaxCheckIns, 64)),
 		reports:   newAdmission(or(opt.MaxReports, 256)),
 		downloads: newAdmission(or(opt.MaxDownloads, 512)),
-		failures:  newFailures(),
+		failures:  throttle.New(failureEvery),
 		turns:     newTurns(),
 		metrics:   newMetrics(opt.Registerer, opt.Log),
 	}

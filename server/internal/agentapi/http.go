@@ -18,8 +18,8 @@ const pendingSeconds = 60
 
 func (a *API) enroll(c echo.Context) error {
 	ip := c.RealIP()
-	if err := a.failures.check(ip); err != nil {
-		return err
+	if a.failures.Empty(time.Now(), guesses(ip)) {
+		return fault.New(fault.TooMany, "too many failed enrollments from this address; try again later")
 	}
 	// Read first: who sends slowly must not hold a place meanwhile.
 	var req protocol.EnrollRequest
@@ -37,7 +37,7 @@ func (a *API) enroll(c echo.Context) error {
 	ctx := c.Request().Context()
 	d, err := a.opt.Devices.Enroll(ctx, req, ip)
 	if fault.Is(err, fault.Unauthenticated) || fault.Is(err, fault.Forbidden) {
-		a.failures.count(ip)
+		a.failures.Take(time.Now(), guesses(ip))
 	}
 	if err != nil {
 		return err

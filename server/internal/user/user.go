@@ -21,6 +21,7 @@ import (
 
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/server/internal/store"
+	"github.com/muster/muster/server/internal/throttle"
 )
 
 // Admin is the name of the first user.
@@ -57,7 +58,7 @@ type Service struct {
 	store    *users
 	sessions *scs.SessionManager
 	hashing  *hasher
-	attempts *attempts
+	attempts *throttle.Throttle
 	log      *slog.Logger
 	now      func() time.Time
 }
@@ -72,7 +73,7 @@ func New(o Options) *Service {
 	sm.Store = &sessionStore{db: o.DB, now: o.Now}
 	sm.Lifetime = sessionLifetime
 	sm.HashTokenInStore = true
-	return &Service{store: st, sessions: sm, hashing: newHasher(), attempts: newAttempts(), log: o.Log, now: o.Now}
+	return &Service{store: st, sessions: sm, hashing: newHasher(), attempts: throttle.New(refill), log: o.Log, now: o.Now}
 }
 
 // EnsureAdmin makes the first admin when there is no user yet and returns the generated password;
@@ -117,11 +118,25 @@ func (s *Service) ResetPassword(ctx context.Context, username string) (password 
 	return password, s.setPassword(ctx, u.ID, password)
 }
 
+// How much a stranger may fail.
+const (
+	perAddress = 50              // failures at once
+	perName    = 10              // failures at once, per address and name
+	refill     = 6 * time.Second // one more
+)
+
+// guesses is what failures of an address at a name are counted in.
+func guesses(remote, name string) []throttle.Bucket {
+	network := throttle.Network(remote)
+	return []throttle.Bucket{{Key: network, Size: perAddress}, {Key: network + "|" + name, Size: perName}}
+}
+
 // Login checks a password. Failures are slow to repeat: per address and name, and per address.
 func (s *Service) Login(ctx context.Context, username, password, remote string) (User, error) {
 	name := normal(username)
+	buckets := guesses(remote, name)
 	wrong := fault.New(fault.Unauthenticated, "user name or password is wrong")
-	if !s.attempts.begin(s.now(), remote, name) {
+	if !s.attempts.Take(s.now(), buckets...) {
 		return User{}, fault.New(fault.TooMany, "too many failed logins from this address; wait a minute")
 	}
 	u, err := s.store.byName(ctx, name)
@@ -131,14 +146,14 @@ func (s *Service) Login(ctx context.Context, username, password, remote string) 
 	// An unknown name takes as long as a wrong password, so that names cannot be found out.
 	ok, herr := s.hashing.verify(ctx, password, u.PasswordHash)
 	if herr != nil {
-		s.attempts.forgive(remote, name)
+		s.attempts.Give(buckets...)
 		return User{}, herr
 	}
 	if err != nil || !ok {
 		s.log.WarnContext(ctx, "login failed", "user", name, "remote", remote)
 		return User{}, wrong
 	}
-	s.attempts.forgive(remote, name)
+	s.attempts.Give(buckets...)
 	return u, nil
 }
 
