@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { TimelineEntry } from "./api/types";
 import { canRetry, deploymentStates, isFinal } from "./state";
-import { attempts, besideBadge, lastOutput, reasonShown } from "./timeline";
+import { attempts, lastOutput, reasonShown } from "./timeline";
 
 const entry = (seq: number, attempt: number, state: string, time: string, more: Partial<TimelineEntry> = {}): TimelineEntry => ({
   seq,
@@ -69,14 +69,7 @@ it("offers a new attempt only where none is under way", () => {
   expect(deploymentStates.filter((s) => !isFinal(s))).toHaveLength(7);
 });
 
-describe("beside the badge", () => {
-  it("does not say the state twice", () => {
-    expect(besideBadge("waiting: priority-0 package vpn 5.2 has not succeeded", "waiting")).toBe("priority-0 package vpn 5.2 has not succeeded");
-    expect(besideBadge("not applicable: needs windows", "not_applicable")).toBe("needs windows");
-    expect(besideBadge("succeeded (exit code 0)", "succeeded")).toBe("succeeded (exit code 0)");
-    expect(besideBadge("waiting: x", "failed")).toBe("waiting: x");
-  });
-
+describe("reasons", () => {
   it("shows a reason code only where it is looked up", () => {
     expect(reasonShown({ state: "refused", reason: "older_serial" })).toBe("older_serial");
     expect(reasonShown({ state: "failed", reason: "exit_code" })).toBeUndefined();

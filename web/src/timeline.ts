@@ -42,12 +42,6 @@ export function lastOutput(entries: readonly TimelineEntry[]): string | undefine
   return ordered.find((e) => e.output)?.output;
 }
 
-/** besideBadge is a summary without the state that the badge beside it names already. */
-export function besideBadge(summary: string, state: string): string {
-  const named = `${state.replaceAll("_", " ")}: `;
-  return summary.startsWith(named) ? summary.slice(named.length) : summary;
-}
-
 /** reasonShown is the reason code where admins look it up; elsewhere the message has said it in words. */
 export function reasonShown(step: Pick<TimelineEntry, "state" | "reason">): string | undefined {
   const coded = step.state === "refused" || step.state === "failed" || step.state === "interrupted";

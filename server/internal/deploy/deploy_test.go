@@ -38,7 +38,7 @@ func TestDeployment_fromAssignmentToSuccess(t *testing.T) {
 			"admin assigned", "device accepted", "device fetching", "device fetched", "device started", "device succeeded/exit_code",
 		}, steps(d))
 		require.Equal(t, "assigned by ann", d.Timeline[0].Message)
-		require.Equal(t, "succeeded (exit code 0)", d.Timeline[5].Message)
+		require.Equal(t, "exit code 0", d.Timeline[5].Message)
 		require.Empty(t, e.offered(dev))
 
 		counts, err := e.svc.Counts(t.Context(), []string{pkg.ID})

@@ -195,3 +195,23 @@ func TestSummary(t *testing.T) {
 		require.Equal(t, want, summary(r))
 	}
 }
+
+// TestDetail: what stands beside a badge with the state does not say the state again.
+func TestDetail(t *testing.T) {
+	t.Parallel()
+	three := 3010
+	for want, r := range map[string]result{
+		"exit code 3010, reboot needed":              {State: "succeeded", Reason: "reboot_needed", ExitCode: &three},
+		"reboot needed":                              {State: "succeeded", Reason: "reboot_needed"},
+		"time limit reached":                         {State: "failed", Reason: "time_limit"},
+		"priority-0 package X 1.0 has not succeeded": {State: "waiting", Reason: "held_by_priority_0", WaitsFor: "priority-0 package X 1.0"},
+		"not yet picked up by the device":            {State: "assigned"},
+		"the package was retired":                    {State: "cancelled", Reason: "package_retired"},
+		"command started":                            {State: "started"},
+	} {
+		require.Equal(t, want, detail(r))
+	}
+	for _, s := range []protocol.State{"assigned", "accepted", "fetching", "fetched", "unpacked", "started", "expired", "interrupted", "not_applicable", "unassigned"} {
+		require.NotEmpty(t, detail(result{State: s}), s)
+	}
+}

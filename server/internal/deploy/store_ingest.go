@@ -133,7 +133,7 @@ func (w *work) report(r incoming) (gate bool, err error) {
 	told := result{State: r.body.State, Reason: r.body.Reason, ExitCode: r.body.ExitCode, Signal: r.body.Signal, Attempt: try.Number}
 	message := r.body.Message
 	if message == "" {
-		message = summary(told)
+		message = detail(told)
 	}
 	w.note(d, entry{
 		source: sourceDevice, message: message, reportID: r.reportID, time: r.time, attempt: try.Number,

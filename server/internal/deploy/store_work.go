@@ -136,7 +136,7 @@ func (w *work) attempts(ids []string) error {
 // entry is a timeline row before it has its place.
 type entry struct {
 	source   string
-	message  string // empty takes the deployment's summary
+	message  string // empty takes the deployment's detail
 	reportID string
 	time     time.Time // zero is now
 	attempt  int       // zero is the current one
@@ -166,7 +166,7 @@ func (w *work) note(d *deploymentRow, e entry) {
 		row.Attempt = d.Attempt
 	}
 	if row.Message == "" {
-		row.Message = summary(d.result())
+		row.Message = detail(d.result())
 	}
 	w.entries = append(w.entries, row)
 	if !w.dirty[d.ID] {

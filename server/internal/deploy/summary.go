@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/muster/muster/packages/protocol"
@@ -20,53 +21,96 @@ type result struct {
 
 // summary says in one line, for people, where a deployment stands.
 func summary(r result) string {
+	text := detail(r)
 	switch r.State {
 	case protocol.StateSucceeded:
 		return succeeded(r)
 	case protocol.StateFailed:
-		return "failed (" + failure(r) + ")"
-	case protocol.StateWaiting:
-		return "waiting: " + waiting(r)
-	case protocol.StateRefused:
-		return "refused: " + phrase(refusals, r.Reason)
-	case protocol.StateCancelled:
-		return "cancelled: " + phrase(endings, r.Reason)
-	case protocol.StateUnassigned:
-		return "unassigned: the assignment was taken back"
+		return "failed (" + text + ")"
 	default:
-		if text, ok := plain[r.State]; ok {
+		if _, whole := sentences[r.State]; whole {
 			return text
 		}
-		return string(r.State)
+		words := strings.ReplaceAll(string(r.State), "_", " ")
+		if text == "" {
+			return words
+		}
+		return words + ": " + text
 	}
 }
 
-var plain = map[protocol.State]string{
-	protocol.StateAssigned:      "assigned: not yet picked up by the device",
-	protocol.StateAccepted:      "accepted by the device",
-	protocol.StateFetching:      "fetching the archive",
-	protocol.StateFetched:       "archive fetched and verified",
-	protocol.StateUnpacked:      "archive unpacked",
-	protocol.StateStarted:       "command started",
-	protocol.StateExpired:       "expired: the package must be signed again",
-	protocol.StateInterrupted:   "interrupted: the device cannot tell how the command ended",
-	protocol.StateNotApplicable: "not applicable: the device does not meet the package's requirements",
+// detail is the summary without the state, for where the state stands beside it.
+func detail(r result) string {
+	switch r.State {
+	case protocol.StateSucceeded:
+		text := outcome(r)
+		if r.Reason == protocol.ReasonRebootNeeded {
+			text = join(text, "reboot needed")
+		}
+		return text
+	case protocol.StateFailed:
+		return failure(r)
+	case protocol.StateWaiting:
+		return waiting(r)
+	case protocol.StateRefused:
+		return phrase(refusals, r.Reason)
+	case protocol.StateCancelled:
+		return phrase(endings, r.Reason)
+	default:
+		if text, ok := sentences[r.State]; ok {
+			return text
+		}
+		return details[r.State]
+	}
+}
+
+// sentences name their state themselves.
+var sentences = map[protocol.State]string{
+	protocol.StateAccepted: "accepted by the device",
+	protocol.StateFetching: "fetching the archive",
+	protocol.StateFetched:  "archive fetched and verified",
+	protocol.StateUnpacked: "archive unpacked",
+	protocol.StateStarted:  "command started",
+}
+
+var details = map[protocol.State]string{
+	protocol.StateAssigned:      "not yet picked up by the device",
+	protocol.StateUnassigned:    "the assignment was taken back",
+	protocol.StateExpired:       "the package must be signed again",
+	protocol.StateInterrupted:   "the device cannot tell how the command ended",
+	protocol.StateNotApplicable: "the device does not meet the package's requirements",
 }
 
 func succeeded(r result) string {
 	text := "succeeded"
-	switch {
-	case r.Reason == protocol.ReasonAlreadyInstalled:
-		text += " (already installed)"
-	case r.ExitCode != nil:
-		text += fmt.Sprintf(" (exit code %d)", *r.ExitCode)
-	case r.Reason == protocol.ReasonStored:
-		text += " (contents stored)"
+	if o := outcome(r); o != "" {
+		text += " (" + o + ")"
 	}
 	if r.Reason == protocol.ReasonRebootNeeded {
 		text += ", reboot needed"
 	}
 	return text
+}
+
+// outcome is how a deployment succeeded.
+func outcome(r result) string {
+	switch {
+	case r.Reason == protocol.ReasonAlreadyInstalled:
+		return "already installed"
+	case r.ExitCode != nil:
+		return fmt.Sprintf("exit code %d", *r.ExitCode)
+	case r.Reason == protocol.ReasonStored:
+		return "contents stored"
+	default:
+		return ""
+	}
+}
+
+func join(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a + ", " + b
 }
 
 func failure(r result) string {

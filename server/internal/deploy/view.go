@@ -21,6 +21,7 @@ type Deployment struct {
 	State          protocol.State  `json:"state"`
 	Reason         protocol.Reason `json:"reason"`
 	Summary        string          `json:"summary" doc:"where it stands, in one line for people"`
+	Detail         string          `json:"detail" doc:"the summary without the state, for where that stands beside it"`
 	Message        string          `json:"message,omitempty" doc:"what the device or whoever changed it last said"`
 	WaitsFor       string          `json:"waits_for,omitempty"`
 	Attempt        int             `json:"attempt"`
@@ -103,7 +104,7 @@ func (s *Service) view(r *deploymentRow) Deployment {
 	d := Deployment{
 		ID: r.ID, PackageID: r.PackageID, PackageName: r.PackageName, PackageVersion: r.PackageVersion,
 		Priority: r.Priority, DeviceID: r.DeviceID, Hostname: r.Hostname, AssignmentID: r.AssignmentID,
-		State: r.State, Reason: r.Reason, Summary: summary(r.result()), Message: r.Message, WaitsFor: r.WaitsFor,
+		State: r.State, Reason: r.Reason, Summary: summary(r.result()), Detail: detail(r.result()), Message: r.Message, WaitsFor: r.WaitsFor,
 		Attempt: r.Attempt, AttemptID: r.AttemptID, ExitCode: r.ExitCode, NotBefore: r.NotBefore,
 		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, FinishedAt: r.FinishedAt,
 		Blocks: r.Live && r.State.Final(),

@@ -675,6 +675,8 @@ export interface components {
             blocks?: boolean;
             /** Format: date-time */
             created_at: string;
+            /** @description the summary without the state, for where that stands beside it */
+            detail: string;
             device_id: string;
             /**
              * Format: int64

@@ -7,7 +7,6 @@ import type { Deployment } from "../api/types";
 import { DeploymentBadge } from "./badge";
 import { DataTable, type Column } from "./table";
 import { Time } from "./time";
-import { besideBadge } from "../timeline";
 
 /** DeploymentTable lists deployments; beside a device or a package its own column is left out. */
 export function DeploymentTable({ page, without, empty }: { page: Paged<Deployment>; without?: "device" | "package"; empty: ReactNode }) {
@@ -32,7 +31,7 @@ export function DeploymentTable({ page, without, empty }: { page: Paged<Deployme
         cell: (d) => (
           <Group gap={8}>
             <DeploymentBadge state={d.state} />
-            {d.summary && <Text span size="sm" c="dimmed">{besideBadge(d.summary, d.state)}</Text>}
+            {d.detail && <Text span size="sm" c="dimmed">{d.detail}</Text>}
           </Group>
         ),
       },

@@ -15,7 +15,7 @@ import { Page } from "../component/page";
 import { Time } from "../component/time";
 import { bytes, isSet } from "../format";
 import { canRetry, color, isFinal } from "../state";
-import { attempts, besideBadge, lastOutput, reasonShown, type Step } from "../timeline";
+import { attempts, lastOutput, reasonShown, type Step } from "../timeline";
 
 export default function DeploymentPage() {
   const { t } = useTranslation();
@@ -38,7 +38,7 @@ function Detail({ deployment: d }: { deployment: Deployment }) {
     <Page
       title={t("deployment.title", { package: `${d.package_name} ${d.package_version}`, hostname, interpolation: { escapeValue: false } })}
       badge={<DeploymentBadge state={d.state} />}
-      subtitle={d.summary && <Text role="status" data-testid="summary">{besideBadge(d.summary, d.state)}</Text>}
+      subtitle={d.summary && <Text role="status" data-testid="summary">{d.summary}</Text>}
       parent={{ to: "/deployments", label: t("deployments.title") }}
       actions={
         <>
@@ -121,7 +121,7 @@ function StepBody({ step }: { step: Step }) {
   const sources: Record<string, string> = { server: t("deployment.source_server"), device: t("deployment.source_device"), admin: t("deployment.source_admin") };
   return (
     <Stack gap={2} mt={4}>
-      {step.message && <Text size="sm" className="breakable">{besideBadge(step.message, step.state)}</Text>}
+      {step.message && <Text size="sm" className="breakable">{step.message}</Text>}
       {step.waits_for && !step.message?.includes(step.waits_for) && <Text size="sm" className="breakable">{t("deployment.waitsFor", { what: step.waits_for })}</Text>}
       <Text size="xs" c="dimmed" component="div">
         {sources[step.source] ?? step.source} · <Time at={step.time} />

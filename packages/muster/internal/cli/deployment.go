@@ -192,7 +192,7 @@ func (a *app) showDeployment(d client.Deployment) error {
 }
 
 func timelineText(e client.TimelineEntry) string {
-	s := strings.TrimPrefix(e.Message, stateWords(e.State, "")+": ")
+	s := e.Message
 	if e.ExitCode != nil && !strings.Contains(s, "exit code") {
 		s = strings.TrimSpace(s + " exit code " + strconv.Itoa(*e.ExitCode))
 	}

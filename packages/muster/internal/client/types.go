@@ -191,6 +191,7 @@ type Deployment struct {
 	State          protocol.State  `json:"state"`
 	Reason         protocol.Reason `json:"reason"`
 	Summary        string          `json:"summary"`
+	Detail         string          `json:"detail"`
 	Message        string          `json:"message,omitempty"`
 	WaitsFor       string          `json:"waits_for,omitempty"`
 	Attempt        int             `json:"attempt"`
