@@ -129,7 +129,8 @@ async function assign(page: Page): Promise<void> {
 
   // Nothing is loaded again by hand from here: the page hears of every step.
   const row = page.getByRole("table", { name: "Deployments" }).getByRole("row").nth(1);
-  await expect(row).toContainText("succeeded (exit code 0)", { timeout: 60_000 });
+  await expect(row.getByText("Succeeded", { exact: true })).toBeVisible({ timeout: 60_000 });
+  await expect(row.getByText("exit code 0", { exact: true })).toBeVisible();
   await row.getByRole("link").first().click();
   await expect(page.getByTestId("summary")).toHaveText("succeeded (exit code 0)");
   const output = page.getByRole("region", { name: "End of the command's output" });
