@@ -108,3 +108,22 @@ func requireOnly(t *testing.T, dir string, names ...string) {
 	}
 	require.Equal(t, names, got, "nothing else is left in the directory")
 }
+
+func TestMkdirAll(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a", "b", "c")
+	for range 2 { // may be repeated
+		require.NoError(t, atomicfile.MkdirAll(path, 0o700))
+		require.DirExists(t, path)
+	}
+	require.NoError(t, os.RemoveAll(filepath.Join(dir, "a")))
+	require.NoError(t, atomicfile.MkdirAll(path, 0o700), "and what somebody removed is made again")
+	require.DirExists(t, path)
+
+	file := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	var pathError *os.PathError
+	require.ErrorAs(t, atomicfile.MkdirAll(file, 0o700), &pathError)
+	require.Error(t, atomicfile.MkdirAll(filepath.Join(file, "below"), 0o700))
+}

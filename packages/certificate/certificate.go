@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/proxy"
 )
 
 // limit is how long a server may take for its part of the handshake.
@@ -51,10 +52,11 @@ func Find(chain []*x509.Certificate, fingerprint string) *x509.Certificate {
 // cannot be reached or speaks no TLS 1.3 is the network's error, unwrapped.
 func Presented(ctx context.Context, address string) ([]*x509.Certificate, error) {
 	transport := &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: x509.NewCertPool()},
-		TLSHandshakeTimeout: limit,
-		DialContext:         (&net.Dialer{Timeout: limit}).DialContext,
+		Proxy:                  proxy.FromEnvironment,
+		OnProxyConnectResponse: proxy.Connected,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: x509.NewCertPool()},
+		TLSHandshakeTimeout:    limit,
+		DialContext:            (&net.Dialer{Timeout: limit}).DialContext,
 	}
 	defer transport.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, address, nil)
