@@ -4,9 +4,15 @@
 // paths, backslashes, colons, control characters, names that Windows reserves, names that collide when
 // case or Unicode form is ignored, links that leave the archive (directly, by a chain, or as hard
 // links to anything but an earlier file), entries below a link, devices and pipes, encryption,
-// compression methods other than store and deflate, damage, or more entries, bytes or compression
-// than Limits allow. Setuid, setgid and sticky bits are dropped. Such a refusal is a fault of code
-// untrusted, and Refused tells it from an error of the environment.
+// compression methods other than store and deflate, entries that share bytes, data before or behind
+// the archive, damage, or more entries, bytes or compression than Limits allow. Setuid, setgid and
+// sticky bits are dropped. Such a refusal is a fault of code untrusted, and Refused tells it from an
+// error of the environment. List and Unpack come to the same verdict, and so does every system: what
+// Windows could not hold is refused on Linux too, where an author sees it before any device does.
+//
+// Of what a format says twice, one counts: the directory of a zip and not its local headers, the type
+// flag of a tar and not the type in its mode, extended headers and not the plain ones. Holes of sparse
+// files are filled, within Limits. Backslashes in a zip that was packed on Windows are slashes.
 //
 // Unpack writes into a directory that must be empty, through os.Root, and empties it again on any
 // error. Nothing is synced: after a crash the directory is thrown away and unpacked anew.
@@ -46,6 +52,9 @@ type Limits struct {
 	Ratio     float64 // unpacked to packed; applies from RatioFloor on
 	// RatioFloor is how many unpacked bytes are always fine: small archives of zeros are harmless.
 	RatioFloor int64
+	// Room is how many bytes fit where it is unpacked; 0 when that is not known. An archive that needs more
+	// is not refused: Unpack stops before it fills the disk, and its error is syscall.ENOSPC.
+	Room int64
 }
 
 // DefaultLimits are generous to installers and deadly to bombs.
@@ -88,7 +97,7 @@ func Detect(r io.ReaderAt, size int64) (string, error) {
 	}
 	head = head[:n]
 	switch {
-	case bytes.Equal(head, []byte("PK\x03\x04")), bytes.Equal(head, []byte("PK\x05\x06")):
+	case zipStart(head):
 		return Zip, nil
 	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
 		src := &source{r: r}
@@ -114,18 +123,20 @@ func holdsTar(r io.Reader) bool {
 	return err == nil && m.ByStream
 }
 
-// List names the entries in the archive's order, after the checks that Unpack makes. It reads a tar.gz
-// whole; of a zip it reads the directory and the links only, so that damaged or wrongly declared file
-// contents show in Unpack.
+// List names the entries in the archive's order. It reads all contents and makes every check that Unpack
+// makes.
 func List(ctx context.Context, r io.ReaderAt, size int64, format string, lim Limits) ([]Entry, error) {
 	var entries []Entry
 	c := newChecker(lim, size)
-	err := walk(ctx, r, size, format, lim, func(e Entry, _ opener) error {
+	err := walk(ctx, r, size, format, lim, func(e Entry, open opener) error {
 		if err := c.add(e); err != nil {
 			return err
 		}
 		entries = append(entries, e)
-		return nil
+		if !e.Mode.IsRegular() || e.Link != "" {
+			return nil
+		}
+		return copyContent(ctx, io.Discard, e, open)
 	})
 	if err == nil {
 		err = c.finish()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,8 +21,13 @@ import (
 
 func unpack(t testing.TB, data []byte, format string, root *os.Root) ([]archive.Entry, int64, int64, error) {
 	t.Helper()
+	return unpackLimited(t, data, format, root, archive.DefaultLimits())
+}
+
+func unpackLimited(t testing.TB, data []byte, format string, root *os.Root, lim archive.Limits) ([]archive.Entry, int64, int64, error) {
+	t.Helper()
 	var seen []archive.Entry
-	files, n, err := archive.Unpack(t.Context(), bytes.NewReader(data), int64(len(data)), format, root, archive.DefaultLimits(),
+	files, n, err := archive.Unpack(t.Context(), bytes.NewReader(data), int64(len(data)), format, root, lim,
 		func(e archive.Entry) { seen = append(seen, e) })
 	return seen, files, n, err
 }
@@ -113,6 +119,24 @@ func TestUnpack_wantsAnEmptyDirectory(t *testing.T) {
 	require.True(t, fault.Is(err, fault.Conflict), "%v", err)
 	require.False(t, archive.Refused(err))
 	require.FileExists(t, filepath.Join(dir, "mine"))
+}
+
+func TestUnpack_leavesTheDiskItsRoom(t *testing.T) {
+	t.Parallel()
+	data := tarGz(t, tarEntry{name: "a", body: "12345"}, tarEntry{name: "h", typ: '1', link: "a"}, tarEntry{name: "b", body: "12345"})
+	lim := archive.DefaultLimits()
+	for room, fits := range map[int64]bool{10: true, 9: false} {
+		root, dir := freshRoot(t)
+		lim.Room = room
+		_, _, _, err := unpackLimited(t, data, archive.TarGz, root, lim)
+		if fits {
+			require.NoError(t, err, "a hard link takes no room")
+			continue
+		}
+		require.ErrorIs(t, err, syscall.ENOSPC)
+		require.False(t, archive.Refused(err), "it is not the archive's fault")
+		requireEmptyDir(t, dir)
+	}
 }
 
 func TestUnpack_unknownFormat(t *testing.T) {

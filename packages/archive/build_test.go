@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -80,11 +81,12 @@ func gzipped(t testing.TB, data []byte) []byte {
 	return buf.Bytes()
 }
 
-// freshRoot is an empty directory "inside" with a secret beside it that nothing may touch.
+// freshRoot is an empty directory "inside" with a file and a folder beside it that nothing may touch.
 func freshRoot(t testing.TB) (*os.Root, string) {
 	t.Helper()
 	outer := t.TempDir()
 	require.NoError(t, os.WriteFile(outer+"/victim", []byte("untouched"), 0o600))
+	require.NoError(t, os.Mkdir(outer+"/beside", 0o700))
 	dir := outer + "/inside"
 	require.NoError(t, os.Mkdir(dir, 0o700))
 	root, err := os.OpenRoot(dir)
@@ -98,9 +100,15 @@ func requireVictimUntouched(t testing.TB, dir string) {
 	got, err := os.ReadFile(dir + "/../victim")
 	require.NoError(t, err)
 	require.Equal(t, "untouched", string(got))
+	if runtime.GOOS != "windows" {
+		info, err := os.Lstat(dir + "/../victim")
+		require.NoError(t, err)
+		require.Equal(t, fs.FileMode(0o600), info.Mode())
+	}
 	entries, err := os.ReadDir(dir + "/..")
 	require.NoError(t, err)
-	require.Len(t, entries, 2, "nothing was written outside")
+	require.Len(t, entries, 3, "something was written outside")
+	requireEmptyDir(t, dir+"/../beside")
 }
 
 func requireEmptyDir(t testing.TB, dir string) {

@@ -1,8 +1,10 @@
 package archive
 
 import (
+	"fmt"
 	"io/fs"
 	"strings"
+	"syscall"
 )
 
 // maxHops bounds a chain of links, as operating systems do. maxSteps bounds the work for all of them.
@@ -25,6 +27,7 @@ type node struct {
 	name   string // as written
 	kind   kind
 	target string // of a symbolic link
+	size   int64  // of a file
 }
 
 // checker sees the entries in order and refuses what must not be unpacked. It knows the whole tree, so
@@ -35,6 +38,7 @@ type checker struct {
 	tree   map[string]node // by folded name
 	links  []string        // folded names of symbolic links
 	bytes  int64
+	disk   int64
 	steps  int
 }
 
@@ -50,7 +54,7 @@ func (c *checker) add(e Entry) error {
 	if err := c.addParents(e.Name); err != nil {
 		return err
 	}
-	n := node{name: e.Name, kind: file}
+	n := node{name: e.Name, kind: file, size: e.Size}
 	switch {
 	case e.Mode.Type()&^(fs.ModeDir|fs.ModeSymlink) != 0, e.Dir && e.Symlink():
 		return refuse("entry %q is a device, pipe or another special file", shorten(e.Name))
@@ -63,14 +67,23 @@ func (c *checker) add(e Entry) error {
 		}
 		c.links = append(c.links, fold(e.Name))
 	case e.Link != "":
-		if t, ok := c.tree[fold(e.Link)]; !ok || t.kind != file || t.name != e.Link {
+		t, ok := c.tree[fold(e.Link)]
+		if !ok || t.kind != file || t.name != e.Link {
 			return refuse("entry %q is a hard link to %q, which is no earlier file of the archive", shorten(e.Name), shorten(e.Link))
 		}
+		n.size = t.size // whoever places files one by one makes a file of it
 	}
 	if err := c.place(n); err != nil {
 		return err
 	}
-	return c.count(e)
+	if err := c.count(n); err != nil {
+		return err
+	}
+	c.disk += e.Size // a hard link takes none
+	if c.lim.Room > 0 && c.disk > c.lim.Room {
+		return &environment{fmt.Errorf("it unpacks to more than the %d bytes that there is room for: %w", c.lim.Room, syscall.ENOSPC)}
+	}
+	return nil
 }
 
 // addParents adds the directories an entry lies in. A link among them would redirect what is written
@@ -106,11 +119,11 @@ func (c *checker) place(n node) error {
 	}
 }
 
-func (c *checker) count(e Entry) error {
-	if e.Size < 0 || e.Size > c.lim.FileBytes {
-		return refuse("entry %q is larger than %d bytes", shorten(e.Name), c.lim.FileBytes)
+func (c *checker) count(n node) error {
+	if n.size < 0 || n.size > c.lim.FileBytes {
+		return refuse("entry %q is larger than %d bytes", shorten(n.name), c.lim.FileBytes)
 	}
-	c.bytes += e.Size // no overflow: both are at most lim.Bytes
+	c.bytes += n.size // no overflow: both are at most lim.Bytes
 	if c.bytes > c.lim.Bytes {
 		return refuse("it unpacks to more than %d bytes", c.lim.Bytes)
 	}

@@ -1,12 +1,10 @@
 package archive_test
 
 import (
-	"archive/tar"
-	stdzip "archive/zip"
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,197 +14,128 @@ import (
 	"github.com/muster/muster/packages/fault"
 )
 
-// paxHeader is an extended header that says nothing; any number may precede an entry.
-func paxHeader() []byte {
-	var buf bytes.Buffer
-	tw := tar.NewWriter(&buf)
-	_ = tw.WriteHeader(&tar.Header{Name: "x", Typeflag: tar.TypeReg, Format: tar.FormatPAX, PAXRecords: map[string]string{"MUSTER.x": "y"}})
-	return buf.Bytes()[:1024] // without the entry itself
-}
-
-func hostileTars(t testing.TB) map[string][]byte {
-	ok := tarEntry{name: "first.txt", body: "harmless"}
-	one := func(e ...tarEntry) []byte { return tarGz(t, append([]tarEntry{ok}, e...)...) }
-	sym := func(name, target string) tarEntry { return tarEntry{name: name, typ: '2', link: target} }
-	cases := map[string][]byte{
-		"dotdot":                     one(tarEntry{name: "../victim", body: "x"}),
-		"dotdot inside":              one(tarEntry{name: "a/../../victim", body: "x"}),
-		"absolute":                   one(tarEntry{name: "/tmp/victim", body: "x"}),
-		"double slash":               one(tarEntry{name: "a//b", body: "x"}),
-		"backslash":                  one(tarEntry{name: `..\victim`, body: "x"}),
-		"drive letter":               one(tarEntry{name: "C:/victim", body: "x"}),
-		"alternate data stream":      one(tarEntry{name: "a:b", body: "x"}),
-		"newline in name":            one(tarEntry{name: "a\nb", body: "x"}),
-		"not UTF-8":                  one(tarEntry{name: "a\xff", body: "x"}),
-		"reserved":                   one(tarEntry{name: "a/nul.txt", body: "x"}),
-		"reserved port":              one(tarEntry{name: "COM1", body: "x"}),
-		"reserved superscript port":  one(tarEntry{name: "lpt².log", body: "x"}),
-		"trailing dot":               one(tarEntry{name: "setup.exe.", body: "x"}),
-		"trailing space":             one(tarEntry{name: "dir /x", body: "x"}),
-		"too deep":                   one(tarEntry{name: strings.Repeat("d/", 100) + "f", body: "x"}),
-		"too long":                   one(tarEntry{name: strings.Repeat("n", 256), body: "x"}),
-		"case collision":             one(tarEntry{name: "a", body: "x"}, tarEntry{name: "A", body: "y"}),
-		"case collision of parents":  one(tarEntry{name: "dir/a", body: "x"}, tarEntry{name: "DIR/b", body: "y"}),
-		"case collision, long s":     one(tarEntry{name: "s", body: "x"}, tarEntry{name: "ſ", body: "y"}),
-		"Unicode form collision":     one(tarEntry{name: "\u00e9", body: "x"}, tarEntry{name: "e\u0301", body: "y"}),
-		"twice":                      one(tarEntry{name: "a", body: "x"}, tarEntry{name: "a", body: "y"}),
-		"file becomes directory":     one(tarEntry{name: "a", body: "x"}, tarEntry{name: "a/b", body: "y"}),
-		"directory becomes file":     one(tarEntry{name: "a/b", body: "x"}, tarEntry{name: "a", body: "y"}),
-		"link out":                   one(sym("l", "../victim")),
-		"link absolute":              one(sym("l", "/etc/passwd")),
-		"link to drive":              one(sym("l", "C:/Windows")),
-		"link with backslash":        one(sym("l", `..\victim`)),
-		"link to nothing":            one(sym("l", "")),
-		"link then write":            one(sym("l", "d"), tarEntry{name: "l/victim", body: "x"}),
-		"link over written":          one(tarEntry{name: "l/x", body: "x"}, sym("l", "..")),
-		"chain":                      one(tarEntry{name: "d/e/", typ: '5'}, sym("d/e/up", "../.."), sym("out", "d/e/up/../victim")),
-		"chain in reverse order":     one(sym("out", "d/e/up/../victim"), tarEntry{name: "d/e/", typ: '5'}, sym("d/e/up", "../..")),
-		"chain by case":              one(sym("d/up", ".."), sym("out", "D/UP/../victim")),
-		"lexically inside":           one(tarEntry{name: "a/b/c/", typ: '5'}, sym("s", "a"), sym("out", "s/../../victim")),
-		"shallow alias":              one(tarEntry{name: "a/b/c/", typ: '5'}, sym("a/b/s", "../.."), sym("out", "a/b/s/../victim")),
-		"circle":                     one(sym("a", "b"), sym("b", "a")),
-		"self":                       one(sym("a", "a")),
-		"hard link out":              one(tarEntry{name: "h", typ: '1', link: "../victim"}),
-		"hard link absolute":         one(tarEntry{name: "h", typ: '1', link: "/etc/shadow"}),
-		"hard link to later":         one(tarEntry{name: "h", typ: '1', link: "later"}, tarEntry{name: "later", body: "x"}),
-		"hard link to symbolic link": one(sym("s", "first.txt"), tarEntry{name: "h", typ: '1', link: "s"}),
-		"hard link to directory":     one(tarEntry{name: "d/", typ: '5'}, tarEntry{name: "h", typ: '1', link: "d"}),
-		"character device":           one(tarEntry{name: "null", typ: '3'}),
-		"block device":               one(tarEntry{name: "sda", typ: '4'}),
-		"pipe":                       one(tarEntry{name: "fifo", typ: '6'}),
-		"root is a file":             one(tarEntry{name: "./", typ: '2', link: "x"}),
-		"bomb":                       one(tarEntry{name: "zeros", body: strings.Repeat("\x00", 80<<20)}),
-		"bomb of headers":            gzipped(t, bytes.Repeat(paxHeader(), 80<<10)),
-		"garbage":                    []byte("this is not an archive"),
-		"empty":                      {},
-		"data behind the end":        gzipped(t, append(make([]byte, 1024), "hidden"...)),
-	}
-	good := one(tarEntry{name: "a", body: strings.Repeat("text", 1000)})
-	cases["cut short"] = good[:len(good)-12]
-	cases["wrong checksum"] = append(bytes.Clone(good[:len(good)-8]), 1, 2, 3, 4, 5, 6, 7, 8)
-	cases["trailing garbage"] = append(bytes.Clone(good), "garbage"...)
-	return cases
-}
-
-func hostileZips(t testing.TB) map[string][]byte {
-	one := func(name string, mutate func(*stdzip.FileHeader)) []byte {
-		return zipped(t, map[string]string{"!first": "harmless", name: "content"}, func(h *stdzip.FileHeader) {
-			if mutate != nil && h.Name == name {
-				mutate(h)
-			}
-		})
-	}
-	mode := func(m fs.FileMode) func(*stdzip.FileHeader) {
-		return func(h *stdzip.FileHeader) { h.SetMode(m) }
-	}
-	good := one("a", nil)
-	patch := func(sig string, at int, with ...byte) []byte {
-		b := bytes.Clone(good)
-		i := bytes.LastIndex(b, []byte(sig))
-		copy(b[i+at:], with)
-		return b
-	}
-	link := func(target string) []byte {
-		return zipped(t, map[string]string{"l": target}, mode(fs.ModeSymlink|0o777))
-	}
-	cases := map[string][]byte{
-		"dotdot":            one("../victim", nil),
-		"absolute":          one("/victim", nil),
-		"backslash":         one(`a\..\..\victim`, nil),
-		"drive letter":      one("C:victim", nil),
-		"NUL":               one("a\x00b", nil),
-		"not UTF-8":         one("\xff", nil),
-		"device":            one("d", mode(fs.ModeDevice|0o600)),
-		"pipe":              one("d", mode(fs.ModeNamedPipe|0o600)),
-		"socket":            one("d", mode(fs.ModeSocket|0o600)),
-		"case collision":    one("!FIRST", nil),
-		"link out":          link("../victim"),
-		"link absolute":     link("/etc/passwd"),
-		"link as a folder":  zipped(t, map[string]string{"l/": ""}, mode(fs.ModeSymlink|0o777)),
-		"encrypted":         patch("PK\x01\x02", 8, 0x01),
-		"bzip2":             patch("PK\x01\x02", 10, 12),
-		"unknown method":    patch("PK\x01\x02", 10, 77),
-		"wrong checksum":    patch("PK\x01\x02", 16, 1, 2, 3, 4),
-		"larger than said":  patch("PK\x01\x02", 24, 1, 0, 0, 0),
-		"smaller than said": patch("PK\x01\x02", 24, 200, 0, 0, 0),
-		"cut short":         good[:len(good)-30],
-		"front cut off":     append([]byte("PK\x03\x04"), good[len(good)-22:]...),
-		"millions declared": zip64Declaring(1 << 40),
-		"bomb":              zipped(t, map[string]string{"zeros": strings.Repeat("\x00", 80<<20)}, nil),
-		"garbage":           []byte("this is not an archive"),
-		"empty":             {},
-	}
-	// A link whose content a decompressor would have to be found for, before anybody asks.
-	bz := link("x")
-	i := bytes.LastIndex(bz, []byte("PK\x01\x02"))
-	binary.LittleEndian.PutUint16(bz[i+10:], 95)
-	cases["link compressed with xz"] = bz
-	return cases
-}
-
-// zip64Declaring is a zip whose directory announces n entries.
-func zip64Declaring(n uint64) []byte {
-	b := []byte("PK\x06\x06")
-	b = binary.LittleEndian.AppendUint64(b, 44)
-	b = append(b, make([]byte, 12)...)
-	b = binary.LittleEndian.AppendUint64(b, n)
-	b = binary.LittleEndian.AppendUint64(b, n)
-	b = append(b, make([]byte, 16)...)
-	b = append(b, "PK\x06\x07\x00\x00\x00\x00"...)
-	b = append(b, make([]byte, 8)...)
-	b = append(b, 1, 0, 0, 0)
-	b = append(b, "PK\x05\x06\x00\x00\x00\x00\xff\xff\xff\xff"...)
-	return append(b, "\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00"...)
-}
-
-func TestUnpack_refusesHostileArchivesAndLeavesNothing(t *testing.T) {
+// TestHostile shows for each archive that List, which the server asks at an upload, and Unpack, which
+// devices ask, refuse it for the same reason, and that nothing of it stays or comes to lie outside.
+func TestHostile(t *testing.T) {
 	t.Parallel()
-	for format, cases := range map[string]map[string][]byte{archive.TarGz: hostileTars(t), archive.Zip: hostileZips(t)} {
-		for name, data := range cases {
+	for format, cases := range map[string]map[string]hostile{archive.TarGz: hostileTars(t), archive.Zip: hostileZips(t)} {
+		for name, c := range cases {
 			t.Run(format+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				root, dir := freshRoot(t)
-				_, _, _, err := unpack(t, data, format, root)
-				require.Error(t, err)
+				_, _, _, err := unpack(t, c.data, format, root)
 				require.True(t, archive.Refused(err), "%v", err)
 				require.True(t, fault.Is(err, fault.Untrusted), "%v", err)
 				require.Contains(t, err.Error(), "the archive is refused: ")
+				require.Contains(t, err.Error(), c.why)
+				require.Less(t, len(err.Error()), 700, "a name fills the log")
 				requireEmptyDir(t, dir)
 				requireVictimUntouched(t, dir)
+
+				_, listErr := archive.List(t.Context(), bytes.NewReader(c.data), int64(len(c.data)), format, archive.DefaultLimits())
+				require.True(t, archive.Refused(listErr), "%v", listErr)
+				require.Equal(t, err.Error(), listErr.Error(), "List and Unpack differ")
 			})
 		}
 	}
 }
 
-// contentOnly are the cases that only reading a zip's contents can show.
-var contentOnly = map[string]bool{
-	"zip/wrong checksum": true, "zip/larger than said": true, "zip/smaller than said": true,
-}
-
-func TestList_refusesWhatUnpackRefuses(t *testing.T) {
+// TestHostile_bombsOfNothing has bombs that hold no file: tighter limits make them small.
+func TestHostile_bombsOfNothing(t *testing.T) {
 	t.Parallel()
-	for format, cases := range map[string]map[string][]byte{archive.TarGz: hostileTars(t), archive.Zip: hostileZips(t)} {
-		for name, data := range cases {
-			if contentOnly[format+"/"+name] {
-				continue
-			}
-			t.Run(format+"/"+name, func(t *testing.T) {
-				t.Parallel()
-				_, err := archive.List(t.Context(), bytes.NewReader(data), int64(len(data)), format, archive.DefaultLimits())
-				require.True(t, archive.Refused(err), "%v", err)
-			})
-		}
+	for name, data := range map[string][]byte{
+		"headers": gzipped(t, bytes.Repeat(paxHeader(), 1<<10)),
+		"zeros":   gzipped(t, make([]byte, 1<<20)),
+		"members": bytes.Repeat(gzipped(t, make([]byte, 64<<10)), 16),
+		"skipped": gzipped(t, slices.Concat(rawEntry{name: "d", typ: '5'}.bytes(), bytes.Repeat(pax('g', "comment", "x").bytes(), 1<<10))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			root, dir := freshRoot(t)
+			_, _, _, err := unpackLimited(t, data, archive.TarGz, root, small())
+			require.True(t, archive.Refused(err), "%v", err)
+			require.ErrorContains(t, err, "it unpacks to more than 100 times its size")
+			requireEmptyDir(t, dir)
+			requireSameVerdict(t, data, archive.TarGz, name)
+		})
 	}
+}
+
+// TestHostile_cutAnywhere cuts an archive at each byte.
+func TestHostile_cutAnywhere(t *testing.T) {
+	t.Parallel()
+	for format, data := range map[string][]byte{
+		archive.TarGz: tarGz(t, tarEntry{name: "d/", typ: '5'}, tarEntry{name: "d/a", body: noise(300)}, tarEntry{name: "l", typ: '2', link: "d/a"}),
+		archive.Zip:   zipOf(t, zipEntry{name: "d/a", body: noise(100)}, zipEntry{name: "b", body: strings.Repeat("text ", 50)}),
+	} {
+		t.Run(format, func(t *testing.T) {
+			t.Parallel()
+			root, dir := freshRoot(t)
+			for n := range len(data) {
+				_, _, _, err := unpack(t, data[:n], format, root)
+				require.True(t, archive.Refused(err), "%d of %d bytes: %v", n, len(data), err)
+				_, err = archive.List(t.Context(), bytes.NewReader(data[:n]), int64(n), format, archive.DefaultLimits())
+				require.True(t, archive.Refused(err), "%d of %d bytes: %v", n, len(data), err)
+			}
+			requireEmptyDir(t, dir)
+			requireVictimUntouched(t, dir)
+		})
+	}
+}
+
+// TestHostile_anyByteWrong changes each byte of a zip, and of a tar's header under a right checksum. Some
+// bytes say nothing, so an archive may pass; then it is harmless, and List says so too.
+func TestHostile_anyByteWrong(t *testing.T) {
+	t.Parallel()
+	t.Run(archive.TarGz, func(t *testing.T) {
+		t.Parallel()
+		for i := range 345 { // behind them is padding, or more of the name
+			with := []byte{0xff, '/', '1'}[i%3]
+			bad := rawTar(t, rawEntry{name: "d/a", body: []byte("x")}, rawEntry{name: "d/b", typ: '1', link: "d/a", patch: func(head []byte) { head[i] = with }})
+			requireSameVerdict(t, bad, archive.TarGz, fmt.Sprintf("byte %d is %#x", i, with))
+		}
+	})
+	t.Run(archive.Zip, func(t *testing.T) {
+		t.Parallel()
+		good := zipOf(t, zipEntry{name: "d/a", body: "content", store: true}, zipEntry{name: "l", body: "d/a", mode: fs.ModeSymlink | 0o777, store: true})
+		for i := range good {
+			with := []byte{good[i] ^ 1, 0xff, '/'}[i%3]
+			bad := patched(good, func(b []byte) { b[i] = with })
+			requireSameVerdict(t, bad, archive.Zip, fmt.Sprintf("byte %d is %#x", i, with))
+		}
+	})
+}
+
+// requireSameVerdict wants List and Unpack to agree, and nothing outside or left behind.
+func requireSameVerdict(t *testing.T, data []byte, format, what string) {
+	t.Helper()
+	root, dir := freshRoot(t)
+	seen, _, _, err := unpackLimited(t, data, format, root, small())
+	listed, listErr := archive.List(t.Context(), bytes.NewReader(data), int64(len(data)), format, small())
+	requireVictimUntouched(t, dir)
+	if err != nil {
+		require.True(t, archive.Refused(err), "%s: %v", what, err)
+		require.True(t, archive.Refused(listErr), "%s: Unpack says %v, List %v", what, err, listErr)
+		require.Equal(t, err.Error(), listErr.Error(), what)
+		requireEmptyDir(t, dir)
+		return
+	}
+	require.NoError(t, listErr, what)
+	links := func(e archive.Entry) bool { return e.Symlink() }
+	require.ElementsMatch(t, slices.DeleteFunc(slices.Clone(seen), links), slices.DeleteFunc(slices.Clone(listed), links), what)
+	require.Len(t, seen, len(listed), what)
+	requireLinksInside(t, dir)
 }
 
 func TestUnpack_limits(t *testing.T) {
 	t.Parallel()
 	loose := archive.DefaultLimits()
 	many := make([]tarEntry, 50)
+	files := make([]zipEntry, 50)
 	for i := range many {
 		many[i] = tarEntry{name: fmt.Sprintf("d%d/f", i), body: "12345"}
+		files[i] = zipEntry{name: many[i].name, body: many[i].body}
 	}
-	data := tarGz(t, many...)
 	cases := map[string]struct {
 		change func(*archive.Limits)
 		ok     bool
@@ -216,37 +145,27 @@ func TestUnpack_limits(t *testing.T) {
 		"just enough bytes":             {func(l *archive.Limits) { l.Bytes = 250 }, true},
 		"too many bytes":                {func(l *archive.Limits) { l.Bytes = 249 }, false},
 		"file too large":                {func(l *archive.Limits) { l.FileBytes = 4 }, false},
-		"ratio":                         {func(l *archive.Limits) { l.RatioFloor, l.Ratio = 0, 1 }, false},
-		"ratio does not apply to small": {func(l *archive.Limits) { l.Ratio = 1 }, true},
+		"ratio":                         {func(l *archive.Limits) { l.RatioFloor, l.Ratio = 0, 0.01 }, false},
+		"ratio does not apply to small": {func(l *archive.Limits) { l.Ratio = 0.01 }, true},
 	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			lim := loose
-			c.change(&lim)
-			root, dir := freshRoot(t)
-			_, _, err := archive.Unpack(t.Context(), bytes.NewReader(data), int64(len(data)), archive.TarGz, root, lim, nil)
-			if c.ok {
-				require.NoError(t, err)
-				return
-			}
-			require.True(t, archive.Refused(err), "%v", err)
-			requireEmptyDir(t, dir)
-		})
+	for format, data := range map[string][]byte{archive.TarGz: tarGz(t, many...), archive.Zip: zipOf(t, files...)} {
+		for name, c := range cases {
+			t.Run(format+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				lim := loose
+				c.change(&lim)
+				root, dir := freshRoot(t)
+				_, _, _, err := unpackLimited(t, data, format, root, lim)
+				_, listErr := archive.List(t.Context(), bytes.NewReader(data), int64(len(data)), format, lim)
+				if c.ok {
+					require.NoError(t, err)
+					require.NoError(t, listErr)
+					return
+				}
+				require.True(t, archive.Refused(err), "%v", err)
+				require.True(t, archive.Refused(listErr), "%v", listErr)
+				requireEmptyDir(t, dir)
+			})
+		}
 	}
-}
-
-func TestUnpack_acceptsOrdinaryLinks(t *testing.T) {
-	t.Parallel()
-	data := tarGz(t,
-		tarEntry{name: "lib/libx.so.1.2", body: "elf"},
-		tarEntry{name: "lib/libx.so.1", typ: '2', link: "libx.so.1.2"},
-		tarEntry{name: "lib/libx.so", typ: '2', link: "./libx.so.1"},
-		tarEntry{name: "current", typ: '2', link: "lib/../lib"},
-		tarEntry{name: "dangling", typ: '2', link: "lib/made-by-the-installer"},
-	)
-	root, dir := freshRoot(t)
-	_, _, _, err := unpack(t, data, archive.TarGz, root)
-	require.NoError(t, err)
-	require.FileExists(t, dir+"/current/libx.so")
 }

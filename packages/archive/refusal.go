@@ -67,6 +67,9 @@ func (s *source) ReadAt(p []byte, off int64) (int, error) {
 			return 0, refuse("its directory is too large")
 		}
 	}
+	if off < 0 { // computed from numbers of the archive; not a fault of the place it lies in
+		return 0, refuse("it points before its beginning")
+	}
 	n, err := s.r.ReadAt(p, off)
 	if err != nil && !errors.Is(err, io.EOF) && s.err == nil {
 		s.err = err

@@ -91,24 +91,14 @@ func (u *unpacker) place(e Entry, open opener) error {
 
 // write creates one regular file. O_EXCL: the checker has seen to it that the name is new.
 func (u *unpacker) write(e Entry, open opener) error {
-	src, err := open()
-	if err != nil {
-		return err
-	}
-	defer src.Close()
 	f, err := u.dest.OpenFile(e.Name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return &environment{fmt.Errorf("create file: %w", err)}
 	}
 	defer f.Close() // on errors; closed below otherwise
 
-	// One byte more than declared shows an entry that is longer than it says.
-	n, err := io.Copy(markedWriter{f}, io.LimitReader(&cancellable{u.ctx, src}, e.Size+1))
-	if err != nil {
+	if err := copyContent(u.ctx, markedWriter{f}, e, open); err != nil {
 		return err
-	}
-	if n != e.Size {
-		return refuse("entry %q is not of the size that it declares", shorten(e.Name))
 	}
 	if err := f.Chmod(e.Mode.Perm() | 0o600); err != nil {
 		return &environment{fmt.Errorf("set mode: %w", err)}
@@ -120,6 +110,24 @@ func (u *unpacker) write(e Entry, open opener) error {
 		if err := u.dest.Chtimes(e.Name, time.Time{}, t); err != nil {
 			return &environment{fmt.Errorf("set time: %w", err)}
 		}
+	}
+	return nil
+}
+
+// copyContent copies the content of a regular file, checksum and size included in what it checks.
+func copyContent(ctx context.Context, w io.Writer, e Entry, open opener) error {
+	src, err := open()
+	if err != nil {
+		return err
+	}
+	defer src.Close() // only read from: an error of Close loses nothing
+	// One byte more than declared shows an entry that is longer than it says.
+	n, err := io.Copy(w, io.LimitReader(&cancellable{ctx, src}, e.Size+1))
+	if err != nil {
+		return err
+	}
+	if n != e.Size {
+		return refuse("entry %q is not of the size that it declares", shorten(e.Name))
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
+	"strings"
 
 	"github.com/klauspost/compress/zip"
 	"github.com/mholt/archives"
@@ -43,9 +45,18 @@ func walkZip(ctx context.Context, src *source, size int64, lim Limits, fn func(E
 			return fault.New(fault.Internal, "unexpected zip header %T", f.Header)
 		}
 		e := Entry{Mode: zipMode(h), Link: f.LinkTarget, ModTime: h.Modified}
+		if name, ok := slashed(h); ok {
+			f.NameInArchive = name
+			if strings.HasSuffix(name, "/") && e.Mode.IsRegular() {
+				e.Mode = fs.ModeDir | 0o755
+			}
+		}
 		e.UID, e.GID = zipOwner(h.Extra)
-		if e.Mode.Type() == 0 {
+		switch {
+		case e.Mode.IsRegular():
 			e.Size = int64(h.UncompressedSize64)
+		case e.Mode.IsDir() && h.UncompressedSize64 > 0:
+			return refuse("entry %q is a directory with content", shorten(h.Name))
 		}
 		return named(f, e, fn)
 	})
@@ -64,19 +75,20 @@ func walkTarGz(ctx context.Context, src *source, size int64, lim Limits, fn func
 		if !ok {
 			return fault.New(fault.Internal, "unexpected tar header %T", f.Header)
 		}
-		e := Entry{Mode: plainMode(h.FileInfo().Mode()), ModTime: h.ModTime, UID: h.Uid, GID: h.Gid}
+		e := Entry{Mode: fs.FileMode(h.Mode) & fs.ModePerm, ModTime: h.ModTime, UID: owner(h.Uid), GID: owner(h.Gid)}
 		switch h.Typeflag {
 		case tar.TypeReg, tar.TypeGNUSparse:
 			e.Size = h.Size
 		case tar.TypeDir:
+			e.Mode |= fs.ModeDir
 		case tar.TypeSymlink:
-			e.Link = h.Linkname
+			e.Link, e.Mode = h.Linkname, e.Mode|fs.ModeSymlink
 		case tar.TypeLink:
 			target, err := cleanName(h.Linkname)
 			if err != nil {
 				return err
 			}
-			e.Link, e.Mode = target, e.Mode.Perm()
+			e.Link = target
 		default:
 			return refuse("entry %q is a device, pipe or another special file", shorten(h.Name))
 		}
@@ -95,6 +107,9 @@ func named(f archives.FileInfo, e Entry, fn func(Entry, opener) error) error {
 		return err
 	}
 	e.Name, e.Dir = name, e.Mode.IsDir()
+	if !e.Dir && strings.HasSuffix(f.NameInArchive, "/") {
+		return refuse("entry %q is named as a directory but is none", shorten(f.NameInArchive))
+	}
 	if name == "." {
 		if !e.Dir {
 			return refuse("entry %q is not a directory", shorten(f.NameInArchive))
@@ -148,12 +163,29 @@ func (u *unpacked) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Systems that a zip entry may be from, as far as they matter.
+const (
+	hostFAT, hostUnix, hostNTFS, hostVFAT, hostDarwin = 0, 3, 10, 14, 19
+)
+
+// slashed is the name of an entry that was packed on Windows with backslashes between folders, as
+// Compress-Archive of PowerShell 5 does against the rules of the format. There a backslash cannot be
+// part of a name, so nothing else can be meant.
+func slashed(h zip.FileHeader) (name string, ok bool) {
+	switch h.CreatorVersion >> 8 {
+	case hostFAT, hostNTFS, hostVFAT:
+		if strings.Contains(h.Name, `\`) && !strings.Contains(h.Name, "/") {
+			return strings.ReplaceAll(h.Name, `\`, "/"), true
+		}
+	}
+	return "", false
+}
+
 // zipMode is the mode of a zip entry. Entries from systems without permissions would come out as
 // writable by everybody.
 func zipMode(h zip.FileHeader) fs.FileMode {
-	const unix, darwin = 3, 19
 	m := plainMode(h.Mode())
-	if c := h.CreatorVersion >> 8; c == unix || c == darwin {
+	if c := h.CreatorVersion >> 8; c == hostUnix || c == hostDarwin {
 		if m.Perm() != 0 {
 			return m
 		}
@@ -184,10 +216,19 @@ func zipOwner(extra []byte) (uid, gid int) {
 			continue
 		}
 		if g, _, ok := littleEndian(rest); ok {
-			return u, g
+			return owner(u), owner(g)
 		}
 	}
 	return -1, -1
+}
+
+// owner is an owner as systems number them, or -1: the largest number means nobody to them, and a larger
+// one would be cut to another.
+func owner(id int) int {
+	if id < 0 || int64(id) >= math.MaxUint32 {
+		return -1
+	}
+	return id
 }
 
 // littleEndian takes a number with a leading length off b. Owners have 32 bits at most.

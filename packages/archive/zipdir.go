@@ -2,9 +2,11 @@ package archive
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/klauspost/compress/zip"
 )
@@ -13,6 +15,9 @@ import (
 // does: it bounds the memory for it, and keeps compression methods and encryption away that archives
 // would try to open.
 func checkZipDirectory(src *source, size int64, lim Limits) error {
+	if err := checkZipStart(src); err != nil {
+		return err
+	}
 	n, err := declaredEntries(src, size)
 	if err != nil {
 		return err
@@ -32,7 +37,37 @@ func checkZipDirectory(src *source, size int64, lim Limits) error {
 	if len(zr.File) > lim.Entries {
 		return refuse("it has more than %d entries", lim.Entries)
 	}
-	for _, f := range zr.File {
+	if err := checkZipEntries(zr.File, lim); err != nil {
+		return err
+	}
+	err = checkZipExtents(zr.File, size)
+	if bounded.exhausted {
+		return refuse("its directory is too large")
+	}
+	return err
+}
+
+// checkZipStart refuses data in front of an archive, as self-extracting programs have it: they are
+// programs, and nobody should take what follows for their content.
+func checkZipStart(src *source) error {
+	head := make([]byte, 4)
+	n, err := src.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if !zipStart(head[:n]) {
+		return refuse("it does not begin like a zip archive")
+	}
+	return nil
+}
+
+// zipStart reports whether a file begins as zip archives do: with an entry or, if empty, with its end.
+func zipStart(head []byte) bool {
+	return bytes.Equal(head, []byte("PK\x03\x04")) || bytes.Equal(head, []byte("PK\x05\x06"))
+}
+
+func checkZipEntries(files []*zip.File, lim Limits) error {
+	for _, f := range files {
 		if f.Flags&0x1 != 0 {
 			return refuse("entry %q is encrypted", shorten(f.Name))
 		}
@@ -46,8 +81,36 @@ func checkZipDirectory(src *source, size int64, lim Limits) error {
 	return nil
 }
 
+// checkZipExtents refuses entries that share bytes of the archive: a small archive unpacks to any size
+// that way.
+func checkZipExtents(files []*zip.File, size int64) error {
+	const headerLen = 30 // of an entry, at least
+	type extent struct {
+		start, end int64
+		name       string
+	}
+	extents := make([]extent, 0, len(files))
+	for _, f := range files {
+		data, err := f.DataOffset()
+		if err != nil {
+			return err
+		}
+		if data > size || f.CompressedSize64 > uint64(size-data) {
+			return refuse("entry %q reaches beyond its end", shorten(f.Name))
+		}
+		extents = append(extents, extent{data - headerLen, data + int64(f.CompressedSize64), f.Name})
+	}
+	slices.SortFunc(extents, func(a, b extent) int { return cmp.Compare(a.start, b.start) })
+	for i := 1; i < len(extents); i++ {
+		if a, b := extents[i-1], extents[i]; a.end > b.start {
+			return refuse("entries %q and %q share bytes", shorten(a.name), shorten(b.name))
+		}
+	}
+	return nil
+}
+
 // declaredEntries is the number of entries that the end of the directory announces. The reader
-// allocates by it, and a zip64 file may announce any number.
+// allocates by it, and a zip64 file may announce any number. It also refuses data behind the end.
 func declaredEntries(r io.ReaderAt, size int64) (uint64, error) {
 	const endLen, locatorLen, end64Len = 22, 20, 56
 	tail := make([]byte, min(size, endLen+0xffff))
@@ -63,6 +126,9 @@ func declaredEntries(r io.ReaderAt, size int64) (uint64, error) {
 	}
 	if at < 0 {
 		return 0, zip.ErrFormat
+	}
+	if comment := int(binary.LittleEndian.Uint16(tail[at+20:])); at+endLen+comment != len(tail) {
+		return 0, refuse("there is data behind its end, or it is cut short")
 	}
 	n := uint64(binary.LittleEndian.Uint16(tail[at+10:]))
 	locator := at - locatorLen
