@@ -55,7 +55,7 @@ func (i *Instruction) Stamp(issued time.Time, validFor time.Duration) {
 		validFor = DefaultExpiry
 	}
 	issued = issued.UTC()
-	i.Serial = uint64(max(issued.UnixMilli(), 1)) //nolint:gosec // not negative
+	i.Serial = uint64(max(issued.UnixMilli(), 1)) // not negative
 	i.IssuedAt = issued.Truncate(time.Second)
 	i.ExpiresAt = i.IssuedAt.Add(validFor).Truncate(time.Second)
 }

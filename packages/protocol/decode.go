@@ -29,6 +29,10 @@ func Unmarshal(b []byte, v any) error {
 	if err == nil {
 		return nil
 	}
+	var own *fault.Error
+	if errors.As(err, &own) {
+		return own
+	}
 	var typ *json.UnmarshalTypeError
 	if errors.As(err, &typ) {
 		return fault.Field(typ.Field, "%s must be a %s, not a %s", typ.Field, typ.Type, typ.Value)
@@ -62,6 +66,31 @@ func (d *DeploymentReport) validate() error {
 	}
 	if !d.State.FromDevice() {
 		return fault.Field("deployment.state", "a device does not report state %.40q", d.State)
+	}
+	return nil
+}
+
+// Bounds of what a deploy task names, in bytes. A package's own limits are in characters.
+const (
+	maxTaskName    = 480
+	maxTaskVersion = 256
+)
+
+// Validate checks that a task's ids and digest are such, before one of them becomes a path or a part of
+// an address, and bounds its texts. Every error is a fault of code invalid.
+func (d *DeployTask) Validate() error {
+	for _, f := range []struct{ name, id string }{
+		{"deployment_id", d.DeploymentID}, {"attempt_id", d.AttemptID}, {"package_id", d.PackageID},
+	} {
+		if _, ok := canonical(f.id); !ok {
+			return fault.Field("deploy."+f.name, "the %s %.40q is not a UUID in lower case", f.name, f.id)
+		}
+	}
+	switch {
+	case !IsSHA256(d.Instruction):
+		return fault.Field("deploy.instruction", "the instruction %.80q is not named by a SHA-256 digest", d.Instruction)
+	case len(d.PackageName) > maxTaskName || len(d.Version) > maxTaskVersion:
+		return fault.Field("deploy.package_name", "the package's name or version is over its limit (%d and %d bytes)", len(d.PackageName), len(d.Version))
 	}
 	return nil
 }

@@ -8,7 +8,6 @@
 package protocol
 
 import (
-	"encoding/json"
 	"time"
 )
 
@@ -39,6 +38,7 @@ const (
 	MaxEnroll        = 64 << 10 // bytes of an EnrollRequest
 	MaxCheckIn       = 256 << 10
 	MaxTasks         = 256      // tasks in one CheckInResponse
+	MaxDocuments     = 4096     // trust documents in one answer
 	MaxCheckInAnswer = 16 << 20 // bytes of a CheckInResponse
 	MaxReports       = 200      // reports in one message
 	MaxReportsBytes  = 8 << 20  // bytes of one ReportsRequest
@@ -74,6 +74,9 @@ type Facts struct {
 	Privileged   bool      `json:"privileged"` // the agent runs as root or SYSTEM
 	ChangedAt    time.Time `json:"changed_at"`
 	TasksAllowed []string  `json:"tasks_allowed"` // kinds this device lets this server ask for
+	// ClockSkewSeconds is the device's clock minus the server's as of an earlier check-in, when they are
+	// more than 5 minutes apart.
+	ClockSkewSeconds int64 `json:"clock_skew_seconds,omitempty"`
 }
 
 // EnrollRequest asks to become a device. The agent has persisted nonce and secret before it asks; the
@@ -93,7 +96,7 @@ type EnrollResponse struct {
 	ServerTime time.Time `json:"server_time"`
 	// Trust holds the chain of trust documents (DSSE envelopes), oldest first. The agent accepts it only
 	// if it leads from the root-key fingerprint that came with enrollment.
-	Trust []json.RawMessage `json:"trust"`
+	Trust Documents `json:"trust"`
 }
 
 // States of a device.
@@ -126,9 +129,9 @@ type CheckInResponse struct {
 	ServerTime time.Time `json:"server_time"`
 	State      string    `json:"state"` // of the device
 	// NextSeconds asks for an earlier next check-in than the agent's own schedule; 0 leaves it.
-	NextSeconds int               `json:"next_seconds,omitempty"`
-	Tasks       []Task            `json:"tasks"`
-	Trust       []json.RawMessage `json:"trust,omitempty"` // newer trust documents, oldest first
+	NextSeconds int       `json:"next_seconds,omitempty"`
+	Tasks       Tasks     `json:"tasks"`
+	Trust       Documents `json:"trust,omitempty"` // newer trust documents, oldest first
 }
 
 // Kinds of task.
@@ -155,6 +158,9 @@ type DeployTask struct {
 	Priority     int    `json:"priority"`
 	// Instruction is the SHA-256 of the signed envelope's bytes, served at PathInstruction.
 	Instruction string `json:"instruction"`
+	// Begun says that the server has a report of the command's start. A device that holds no record of it,
+	// because its disk was restored or cleaned, does not begin it again.
+	Begun bool `json:"begun,omitempty"`
 }
 
 // Kinds of report.

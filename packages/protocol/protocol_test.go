@@ -134,6 +134,49 @@ func TestReport_validate(t *testing.T) {
 	}
 }
 
+func TestLists_endAtTheirLimit(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]fault.Code{
+		`{"tasks":[` + strings.Repeat("{},", protocol.MaxTasks) + `{}]}`:    fault.TooLarge,
+		`{"trust":[` + strings.Repeat("1,", protocol.MaxDocuments) + `1]}`:  fault.TooLarge,
+		`{"tasks":[` + strings.Repeat("{},", protocol.MaxTasks-1) + `{}]}`:  "",
+		`{"tasks":null,"trust":null}`:                                       "",
+		`{"tasks":{}}`:                                                      fault.Invalid,
+		`{"tasks":[1]}`:                                                     fault.Invalid,
+		`{"trust":"x"}`:                                                     fault.Invalid,
+		`{"tasks":[{"kind":1}]}`:                                            fault.Invalid,
+		`{"tasks":[{}]`:                                                     fault.Invalid,
+		`{"tasks":[],"trust":[{"payload":"e30="},{"payload":"e30="},null]}`: "",
+	} {
+		var resp protocol.CheckInResponse
+		require.Equal(t, want, fault.CodeOf(protocol.Unmarshal([]byte(text), &resp)), "%.60s", text)
+	}
+}
+
+func TestDeployTask_validate(t *testing.T) {
+	t.Parallel()
+	good := protocol.DeployTask{
+		DeploymentID: deviceID, AttemptID: deviceID, PackageID: deviceID, PackageName: strings.Repeat("ü", 120), Version: "1", Instruction: digest,
+	}
+	require.NoError(t, good.Validate())
+	for field, change := range map[string]func(d *protocol.DeployTask){
+		"deploy.deployment_id": func(d *protocol.DeployTask) { d.DeploymentID = "" },
+		"deploy.attempt_id":    func(d *protocol.DeployTask) { d.AttemptID = "../../../../etc" },
+		"deploy.package_id":    func(d *protocol.DeployTask) { d.PackageID = strings.ToUpper(deviceID) },
+		"deploy.instruction":   func(d *protocol.DeployTask) { d.Instruction = "../secret" },
+		"deploy.package_name":  func(d *protocol.DeployTask) { d.Version = strings.Repeat("1", 1<<20) },
+	} {
+		bad := good
+		change(&bad)
+		err := bad.Validate()
+		var f *fault.Error
+		require.ErrorAs(t, err, &f)
+		require.Equal(t, fault.Invalid, f.Code)
+		require.Equal(t, field, f.Field)
+		require.Less(t, len(err.Error()), 200)
+	}
+}
+
 func TestReport_validateLosesNoResultForItsLength(t *testing.T) {
 	t.Parallel()
 	r := deploymentReport()

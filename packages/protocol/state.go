@@ -86,6 +86,7 @@ const (
 
 	// refused
 	ReasonSignature   Reason = "signature_invalid" // no valid signature of a trusted key with the role
+	ReasonRole        Reason = "key_role"          // signed by a trusted key whose role does not sign this
 	ReasonThreshold   Reason = "below_threshold"   // valid signatures, but too few
 	ReasonPayloadType Reason = "payload_type"      //
 	ReasonMalformed   Reason = "malformed"         // signed bytes are not a well-formed document
@@ -97,7 +98,7 @@ const (
 	ReasonArchive     Reason = "archive_refused"   // hostile or damaged archive
 	ReasonNotAllowed  Reason = "not_allowed"       // the device's own configuration denies it
 	ReasonUnknownTask Reason = "unknown_task"      // a kind of task this agent does not know
-	ReasonTrust       Reason = "trust_invalid"     // no acceptable trust document
+	ReasonTrust       Reason = "trust_invalid"     // no acceptable trust document; also waiting, until there is one
 
 	// waiting
 	ReasonHeldByPriority0 Reason = "held_by_priority_0"
@@ -111,6 +112,8 @@ const (
 	ReasonDevicePending   Reason = "device_pending"
 	ReasonRestarted       Reason = "agent_restarted"
 	ReasonReleased        Reason = "released" // nothing holds it back any more
+
+	ReasonDeviceQuarantined Reason = "device_quarantined"
 
 	// interrupted
 	ReasonNoStatus Reason = "no_status" // began, but its end was not recorded

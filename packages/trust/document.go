@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,10 +23,10 @@ const Format = 1
 
 // Limits of a document.
 const (
-	MaxBytes    = 2 << 20 // payload
-	MaxEnvelope = 3 << 20
+	MaxBytes    = 1 << 20 // payload
+	MaxEnvelope = 3 << 19
 	MaxKeys     = 64
-	MaxRevoked  = 20_000
+	MaxRevoked  = 10_000
 )
 
 // Document is the trust document, format 1.
@@ -147,15 +146,9 @@ func (d *Document) count(r Role, ids []string) int {
 
 // Sign writes the document as an envelope signed with the keys. It must be valid.
 func (d *Document) Sign(keys ...PrivateKey) ([]byte, error) {
-	if err := d.Validate(); err != nil {
-		return nil, fmt.Errorf("check trust document: %w", err)
-	}
-	payload, err := json.Marshal(d)
+	payload, err := d.encode()
 	if err != nil {
-		return nil, fmt.Errorf("encode trust document: %w", err)
-	}
-	if len(payload) > MaxBytes {
-		return nil, fault.New(fault.TooLarge, "the trust document is %d bytes long, %d are allowed", len(payload), MaxBytes)
+		return nil, err
 	}
 	return SignEnvelope(PayloadType, payload, keys...)
 }
@@ -182,7 +175,7 @@ func decodeDocument(payload []byte) (*Document, error) {
 func (d *Document) VerifyInstruction(envelope []byte) (*instruction.Instruction, []string, error) {
 	payload, ids, err := verify(instruction.PayloadType, envelope, instruction.MaxEnvelope, d.withRole(RoleAuthor, RoleServer))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, d.wrongRole(envelope, err)
 	}
 	authors, servers := d.count(RoleAuthor, ids), d.count(RoleServer, ids)
 	if authors < d.Threshold(RoleAuthor) && servers < d.Threshold(RoleServer) {
@@ -200,9 +193,55 @@ func (d *Document) VerifyInstruction(envelope []byte) (*instruction.Instruction,
 	return i, ids, nil
 }
 
+// PartlySigned decodes an instruction that authors have signed, be they enough or not yet, and says who
+// did. It is for collecting signatures; VerifyInstruction decides.
+func (d *Document) PartlySigned(envelope []byte) (*instruction.Instruction, []string, error) {
+	payload, ids, err := verify(instruction.PayloadType, envelope, instruction.MaxEnvelope, d.withRole(RoleAuthor))
+	if err != nil {
+		return nil, nil, err
+	}
+	i, err := instruction.Decode(payload)
+	return i, ids, err
+}
+
+// Judge says why an instruction whose valid signatures are of these keys would be refused, without
+// reading it again; empty when it would not. names are what it may be revoked by.
+func (d *Document) Judge(ids []string, names ...string) protocol.Reason {
+	authors, servers := d.count(RoleAuthor, ids), d.count(RoleServer, ids)
+	switch {
+	case d.IsRevoked(names...):
+		return protocol.ReasonRevoked
+	case authors >= d.Threshold(RoleAuthor) || servers >= d.Threshold(RoleServer):
+		return ""
+	case authors > 0 || servers > 0:
+		return protocol.ReasonThreshold
+	default:
+		return protocol.ReasonSignature
+	}
+}
+
+// wrongRole turns the refusal of an instruction that a key of another role has signed into one that says
+// so: that is a mistake of an author more often than an attack.
+func (d *Document) wrongRole(envelope []byte, err error) error {
+	if instruction.ReasonOf(err) != protocol.ReasonSignature {
+		return err
+	}
+	_, ids, other := verify(instruction.PayloadType, envelope, instruction.MaxEnvelope, d.withRole(RoleRelease, RoleRoot))
+	if other != nil {
+		return err
+	}
+	k, _ := d.Key(ids[0])
+	return instruction.Refuse(protocol.ReasonRole, "the key %s signed this, but its role is %q: packages are signed by author keys", k.ID, k.Roles)
+}
+
 // IsRevoked reports whether a payload digest or package id is revoked.
 func (d *Document) IsRevoked(names ...string) bool {
 	return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(d.Revoked, n) })
+}
+
+// IsRevokedAll reports whether every one of the names is revoked.
+func (d *Document) IsRevokedAll(names ...string) bool {
+	return !slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(d.Revoked, n) })
 }
 
 // Expired reports whether an instruction may no longer be started at the given time.

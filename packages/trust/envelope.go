@@ -1,7 +1,9 @@
 package trust
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -30,7 +32,11 @@ func SignEnvelope(payloadType string, payload []byte, keys ...PrivateKey) ([]byt
 // Cosign adds signatures to an envelope, for thresholds above one. Signatures that the same keys made
 // before are replaced; the others stay as they are, unverified.
 func Cosign(payloadType string, envelope []byte, keys ...PrivateKey) ([]byte, error) {
-	env, payload, err := openEnvelope(payloadType, envelope, instruction.MaxEnvelope)
+	limit := instruction.MaxEnvelope
+	if payloadType == PayloadType {
+		limit = MaxEnvelope
+	}
+	env, payload, err := openEnvelope(payloadType, envelope, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -46,6 +52,41 @@ func Cosign(payloadType string, envelope []byte, keys ...PrivateKey) ([]byte, er
 		return nil, fault.New(fault.TooLarge, "the envelope would have %d signatures, %d are allowed", len(env.Signatures), maxSignatures)
 	}
 	return encodeEnvelope(env)
+}
+
+// ReadInstruction decodes an envelope's instruction, verifying nothing: it is for comparing it with one's
+// own.
+func ReadInstruction(envelope []byte) (*instruction.Instruction, error) {
+	_, payload, err := openEnvelope(instruction.PayloadType, envelope, instruction.MaxEnvelope)
+	if err != nil {
+		return nil, err
+	}
+	return instruction.Decode(payload)
+}
+
+// MergeInstruction puts the signatures of two envelopes of the same instruction together, unverified. Two
+// different instructions are a fault of code conflict.
+func MergeInstruction(a, b []byte) ([]byte, error) {
+	one, payload, err := openEnvelope(instruction.PayloadType, a, instruction.MaxEnvelope)
+	if err != nil {
+		return nil, err
+	}
+	two, other, err := openEnvelope(instruction.PayloadType, b, instruction.MaxEnvelope)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(payload, other) {
+		return nil, fault.New(fault.Conflict, "the signatures are of different instructions")
+	}
+	for _, s := range two.Signatures {
+		if !slices.Contains(one.Signatures, s) {
+			one.Signatures = append(one.Signatures, s)
+		}
+	}
+	if len(one.Signatures) > maxSignatures {
+		return nil, fault.New(fault.TooLarge, "the envelope would have %d signatures, %d are allowed", len(one.Signatures), maxSignatures)
+	}
+	return encodeEnvelope(one)
 }
 
 func sign(payloadType string, payload []byte, keys []PrivateKey) (*dsse.Envelope, error) {
@@ -65,6 +106,10 @@ func sign(payloadType string, payload []byte, keys []PrivateKey) (*dsse.Envelope
 		return nil, fmt.Errorf("sign: %w", err)
 	}
 	return env, nil
+}
+
+func unsigned(payloadType string, payload []byte) *dsse.Envelope {
+	return &dsse.Envelope{PayloadType: payloadType, Payload: base64.StdEncoding.EncodeToString(payload), Signatures: []dsse.Signature{}}
 }
 
 func encodeEnvelope(env *dsse.Envelope) ([]byte, error) {

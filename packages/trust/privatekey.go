@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 
 	"github.com/muster/muster/packages/atomicfile"
@@ -103,6 +104,44 @@ func SaveKey(path string, k PrivateKey) error {
 		return fmt.Errorf("write key file: %w", err)
 	}
 	return nil
+}
+
+// DeleteKey deletes a key file for good, as far as a program can: it is overwritten, unlinked, and the
+// directory is on disk when this returns; so are leftovers of a write of it that a crash cut off. What
+// snapshots, backups and worn flash cells hold is out of reach. A missing file is no error.
+func DeleteKey(path string) error {
+	dir := filepath.Dir(path)
+	names, err := fs.Glob(os.DirFS(dir), "."+filepath.Base(path)+".*.tmp") // dir itself may look like a pattern
+	if err != nil {
+		return fmt.Errorf("look for leftovers of key file: %w", err)
+	}
+	for _, name := range append(names, filepath.Base(path)) {
+		if err := wipe(filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("delete key file: %w", err)
+		}
+	}
+	return atomicfile.SyncDir(dir)
+}
+
+func wipe(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err == nil {
+		_, err = f.WriteAt(make([]byte, min(info.Size(), maxKeyFile)), 0)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Remove(path)
 }
 
 // LoadKey reads a key file. On systems with POSIX modes a file that others may read is refused: its
