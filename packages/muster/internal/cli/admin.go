@@ -1,80 +1,14 @@
 package cli
 
 import (
-	"crypto/ed25519"
-	"encoding/hex"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/muster/muster/packages/muster/internal/client"
-	"github.com/muster/muster/packages/trust"
 )
-
-func (a *app) trustCommand() *cobra.Command {
-	show := &cobra.Command{
-		Use: "show", Short: "Show whom devices trust", Args: args(cobra.NoArgs),
-		RunE: func(c *cobra.Command, _ []string) error {
-			api, err := a.connect()
-			if err != nil {
-				return err
-			}
-			t, err := api.Trust(c.Context())
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return a.printJSON(t)
-			}
-			if err := a.fields([]field{{"Trust document", "version " + strconv.Itoa(t.Version)}, {"Root key", t.RootFingerprint}}); err != nil {
-				return err
-			}
-			if t.ServerCanSign {
-				a.say("This server can sign: whoever takes it over can run software on its devices.")
-			} else {
-				a.say("This server cannot sign: devices run only what an author signed.")
-			}
-			rows := make([][]string, 0, len(t.Keys))
-			for _, k := range t.Keys {
-				rows = append(rows, []string{k.ID, strings.Join(k.Roles, ", "), when(k.AddedAt)})
-			}
-			return a.table(t.Keys, []string{"KEY", "ROLES", "ADDED"}, rows)
-		},
-	}
-	return group("trust", "Show and decide whom devices trust", show, a.trustAddCommand())
-}
-
-func (a *app) trustAddCommand() *cobra.Command {
-	var roles []string
-	c := &cobra.Command{
-		Use: "add PUBLIC_KEY", Short: "Let a key sign packages (author) or agent releases (release)", Args: args(cobra.ExactArgs(1)),
-		Long: "Let a key sign. PUBLIC_KEY is what muster keygen printed: 64 hex digits. It works as long as the server\nholds the root key.",
-		RunE: func(c *cobra.Command, argv []string) error {
-			public, err := hex.DecodeString(argv[0])
-			if err != nil || len(public) != ed25519.PublicKeySize {
-				return usage("%q is not a public key: give the 64 hex digits that muster keygen printed", argv[0])
-			}
-			api, err := a.connect()
-			if err != nil {
-				return err
-			}
-			t, err := api.AddTrustKey(c.Context(), public, roles)
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return a.printJSON(t)
-			}
-			a.say("trust document %d: key %s may sign (%s)", t.Version, trust.KeyID(public), strings.Join(roles, ", "))
-			return nil
-		},
-	}
-	c.Flags().StringSliceVar(&roles, "role", []string{string(trust.RoleAuthor)}, "what it may sign: author or release; may be repeated")
-	return c
-}
 
 func (a *app) enrollmentTokenCommand() *cobra.Command {
 	return group("enrollment-token", "Admit new devices", a.tokenCreateCommand(), a.tokenListCommand(), a.tokenRevokeCommand())

@@ -46,7 +46,7 @@ type World struct {
 
 // System is the real world.
 func System() World {
-	in, screen := int(os.Stdin.Fd()), int(os.Stderr.Fd()) //nolint:gosec // descriptors are small
+	in, screen := int(os.Stdin.Fd()), int(os.Stderr.Fd()) // descriptors are small
 	return World{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv,
 		Terminal: term.IsTerminal(in) && term.IsTerminal(screen),

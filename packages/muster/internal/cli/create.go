@@ -101,7 +101,7 @@ func (a *app) create(ctx context.Context, file []string, req client.NewPackage, 
 	switch {
 	case f.noSign:
 	case key != nil:
-		p, err = a.signLocally(ctx, api, id, req, local, *key, f.sign)
+		p, err = a.signLocally(ctx, api, id, req, local, *key, f.sign, nil)
 	default:
 		p, err = api.SignByServer(ctx, id, f.sign.days)
 	}
@@ -109,7 +109,10 @@ func (a *app) create(ctx context.Context, file []string, req client.NewPackage, 
 		a.note("muster: the package is there as an unsigned draft; go on with: muster package sign %s, or: muster package delete %s", id, id)
 		return err
 	}
-	if f.activate {
+	if f.activate && !p.Signed {
+		a.note("More authors must sign it: muster package sign %s --key FILE. Then: muster package activate %s", id, id)
+	}
+	if f.activate && p.Signed {
 		if p, err = api.ActivatePackage(ctx, id); err != nil {
 			return fmt.Errorf("activate package %s: %w", id, err)
 		}

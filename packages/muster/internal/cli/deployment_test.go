@@ -185,16 +185,10 @@ func TestAdmin_commands(t *testing.T) {
 		require.Contains(t, list, want)
 	}
 	require.Contains(t, d.ok("enrollment-token", "revoke", "e1"), "revoked")
-	require.Contains(t, d.ok("trust", "show"), "This server can sign")
-	require.Contains(t, d.ok("trust", "show", "--json"), `"version": 3`)
-	require.Contains(t, d.ok("trust", "add", strings.Repeat("ab", 32)), "trust document 4")
-	code, _, errs := d.run("trust", "add", "my.key")
-	require.Equal(t, 2, code)
-	require.Contains(t, errs, "64 hex digits")
 	require.Contains(t, d.ok("audit", "list"), "sign-package")
 	require.Contains(t, d.ok("version"), "muster ")
 	require.Contains(t, d.ok("version", "--json"), `"version"`)
-	code, _, _ = d.run("enrollment-token", "create", "--expires-in", "30m")
+	code, _, _ := d.run("enrollment-token", "create", "--expires-in", "30m")
 	require.Equal(t, 2, code)
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -98,8 +99,20 @@ func (a *app) showDevice(d client.Device) error {
 		fields = append(fields, field{"Kernel", f.Kernel}, field{"CPU", f.CPU}, field{"Cores", strconv.Itoa(f.Cores)},
 			field{"Memory", size(f.MemoryBytes)}, field{"Hardware addresses", strings.Join(f.MACs, ", ")}, field{"Time zone", f.Timezone},
 			field{"Booted", when(&f.BootedAt)}, field{"Allows", strings.Join(f.TasksAllowed, ", ")})
+		if f.ClockSkewSeconds != 0 {
+			fields = append(fields, field{"Clock", clockSkew(f.ClockSkewSeconds)})
+		}
 	}
 	return a.details(d, fields)
+}
+
+// clockSkew says how far a device's clock is from the server's.
+func clockSkew(seconds int64) string {
+	skew, word := time.Duration(seconds)*time.Second, "ahead of"
+	if skew < 0 {
+		word = "behind"
+	}
+	return skew.Abs().String() + " " + word + " the server's: set the one that is wrong"
 }
 
 func (a *app) wakeupCommand() *cobra.Command {

@@ -50,6 +50,7 @@ type fakeServer struct {
 	cuts        int // how many PATCH requests are cut in the middle
 	lieDigest   bool
 	envelope    []byte
+	trust       fakeTrust
 	sockets     []*websocket.Conn
 	noEvents    bool
 }
@@ -67,6 +68,7 @@ func newFake(t *testing.T) *fakeServer {
 	f.accountRoutes(handle)
 	f.packageRoutes(handle)
 	f.deviceRoutes(handle)
+	f.trustRoutes(handle)
 	mux.HandleFunc("GET /api/v1/events", f.events)
 	f.Server = httptest.NewUnstartedServer(mux)
 	f.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // refused handshakes are what is tested
@@ -160,12 +162,6 @@ func (f *fakeServer) accountRoutes(handle func(string, func(*http.Request) (int,
 		return 201, object{"id": "t1", "name": body(r)["name"], "token": "mapi_new"}
 	})
 	handle("DELETE /api-tokens/{id}", func(r *http.Request) (int, any) { delete(f.tokens, "mapi_new"); return 204, nil })
-	handle("GET /trust", func(*http.Request) (int, any) {
-		return 200, object{"version": 3, "root_fingerprint": "abc", "server_can_sign": true, "keys": []object{{"id": "k1", "roles": []string{"author", "server"}}}}
-	})
-	handle("POST /trust/keys", func(r *http.Request) (int, any) {
-		return 200, object{"version": 4, "root_fingerprint": "abc", "keys": []object{{"id": "k2", "roles": body(r)["roles"]}}}
-	})
 	handle("POST /enrollment-tokens", func(r *http.Request) (int, any) {
 		in := body(r)
 		in["id"], in["enrollment"], in["token"] = "e1", "MUSTER1-abc", "secret"

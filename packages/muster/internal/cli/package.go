@@ -35,7 +35,7 @@ func (a *app) packageListCommand() *cobra.Command {
 			}
 			rows := make([][]string, 0, len(items))
 			for _, p := range items {
-				rows = append(rows, []string{p.Name, p.Version, p.State, yesNo(p.Signed), priority(p), string(p.Action), archiveSize(p), deployments(p), p.ID})
+				rows = append(rows, []string{p.Name, p.Version, p.State, signature(p), priority(p), string(p.Action), archiveSize(p), deployments(p), p.ID})
 			}
 			return a.table(items, []string{"NAME", "VERSION", "STATE", "SIGNED", "PRIORITY", "ACTION", "SIZE", "DEPLOYMENTS", "ID"}, rows)
 		},
@@ -111,7 +111,7 @@ func (a *app) showPackage(p client.Package) error {
 	fields := []field{
 		{"Package", p.Name + " " + p.Version}, {"Id", p.ID}, {"State", p.State}, {"Priority", priority(p)},
 		{"Action", string(p.Action)}, {"Command", quoteArgs(p.Command)}, {"Store under", p.StorePath},
-		{"Signed", yesNo(p.Signed)}, {"Signed by", strings.Join(p.SignedBy, ", ")}, {"Expires", when(p.ExpiresAt)},
+		{"Signed", signature(p)}, {"Signed by", strings.Join(p.SignedBy, ", ")}, {"Expires", when(p.ExpiresAt)},
 	}
 	if p.Archive != nil {
 		fields = append(fields, field{"Archive", p.Archive.Format + ", " + size(p.Archive.Size)}, field{"SHA-256", p.Archive.SHA256})
@@ -119,6 +119,22 @@ func (a *app) showPackage(p client.Package) error {
 	fields = append(fields, field{"Created", fmt.Sprintf("%s by %s", when(&p.CreatedAt), p.CreatedBy)},
 		field{"Activated", when(p.ActivatedAt)}, field{"Retired", when(p.RetiredAt)}, field{"Deployments", deployments(p)})
 	return a.details(p, fields)
+}
+
+// signature says how a package is signed, in a word or two.
+func signature(p client.Package) string {
+	switch {
+	case p.Refusal == "revoked":
+		return "revoked"
+	case p.Partial != nil && p.Signed && p.Refusal == "":
+		return fmt.Sprintf("yes; again: %d of %d signatures", len(p.Partial.SignedBy), p.Partial.Needed)
+	case p.Partial != nil:
+		return fmt.Sprintf("%d of %d signatures", len(p.Partial.SignedBy), p.Partial.Needed)
+	case p.Refusal != "":
+		return "not by keys that devices trust: sign again"
+	default:
+		return yesNo(p.Signed)
+	}
 }
 
 func priority(p client.Package) string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,22 +47,27 @@ func (f *signFlags) load() (*trust.PrivateKey, error) {
 func (a *app) signCommand() *cobra.Command {
 	var f signFlags
 	var file string
+	var anew bool
 	c := &cobra.Command{
 		Use:   "sign PACKAGE",
 		Short: "Sign a package, or sign it again",
 		Long: `Sign a package, or sign it again before it expires.
 
 With --key the instruction is computed on this computer from your own --archive, shown, and signed.
-Without, the server signs with its own key, if it still has one.`,
+Without, the server signs with its own key, if it still has one.
+
+When several authors must sign, each runs this command: it adds a signature to what the others signed, if
+that is what it computes itself. With --anew, or another expiry, the collecting begins again.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, argv []string) error {
 			if f.key == "" && file != "" {
 				return usage("--archive is used with --key only")
 			}
-			return a.sign(c.Context(), argv[0], file, f)
+			return a.sign(c.Context(), argv[0], file, f, anew || f.days > 0)
 		},
 	}
 	f.register(c.Flags())
+	c.Flags().BoolVar(&anew, "anew", false, "do not add to the signatures that wait for more")
 	c.Flags().StringVar(&file, "archive", "", "your own copy of the archive, `file` or folder")
 	return c
 }
@@ -74,7 +80,7 @@ func (a *app) canAsk(key *trust.PrivateKey, f signFlags) error {
 	return usage("signing with --key asks whether to sign what it shows, and this is no terminal: say --yes to agree")
 }
 
-func (a *app) sign(ctx context.Context, ref, file string, f signFlags) (err error) {
+func (a *app) sign(ctx context.Context, ref, file string, f signFlags, anew bool) (err error) {
 	key, err := f.load()
 	if err != nil {
 		return err
@@ -111,14 +117,24 @@ func (a *app) sign(ctx context.Context, ref, file string, f signFlags) (err erro
 			return fault.New(fault.Untrusted, "%s is not the archive that the server holds (SHA-256 %s here, %s there)", local.name, local.meta.SHA256, p.Archive.SHA256)
 		}
 	}
-	if p, err = a.signLocally(ctx, api, p.ID, p.NewPackage, local, *key, f); err != nil {
+	var partial []byte
+	if p.Partial != nil && !anew {
+		if partial, err = api.PartialInstruction(ctx, p.ID); err != nil {
+			return err
+		}
+	}
+	if p, err = a.signLocally(ctx, api, p.ID, p.NewPackage, local, *key, f, partial); err != nil {
 		return err
 	}
-	return a.showPackage(p)
+	if err := a.showPackage(p); err != nil || p.Partial == nil {
+		return err
+	}
+	a.note("More authors must sign it: muster package sign %s --key FILE", p.ID)
+	return nil
 }
 
 // signLocally builds the document from the author's file and words, shows it, signs it and hands it in.
-func (a *app) signLocally(ctx context.Context, api *client.Client, id string, req client.NewPackage, local *localArchive, key trust.PrivateKey, f signFlags) (client.Package, error) {
+func (a *app) signLocally(ctx context.Context, api *client.Client, id string, req client.NewPackage, local *localArchive, key trust.PrivateKey, f signFlags, partial []byte) (client.Package, error) {
 	var meta *instruction.Archive
 	if local != nil {
 		meta = &local.meta
@@ -126,6 +142,11 @@ func (a *app) signLocally(ctx context.Context, api *client.Client, id string, re
 	doc, err := instruction.Build(specOf(id, req), meta, a.Now(), time.Duration(f.days)*24*time.Hour)
 	if err != nil {
 		return client.Package{}, err
+	}
+	if len(partial) > 0 {
+		if err := join(doc, partial, a.Now()); err != nil {
+			return client.Package{}, err
+		}
 	}
 	payload, err := doc.Encode()
 	if err != nil {
@@ -138,6 +159,11 @@ func (a *app) signLocally(ctx context.Context, api *client.Client, id string, re
 	if err != nil {
 		return client.Package{}, err
 	}
+	if len(partial) > 0 {
+		if envelope, err = trust.MergeInstruction(partial, envelope); err != nil {
+			return client.Package{}, err
+		}
+	}
 	p, err := api.PutInstruction(ctx, id, envelope)
 	if err != nil {
 		if fault.Is(err, fault.Untrusted) {
@@ -147,6 +173,35 @@ func (a *app) signLocally(ctx context.Context, api *client.Client, id string, re
 	}
 	return p, nil
 }
+
+// join gives our own document the serial and times of one that another author began to sign. It must say
+// the same otherwise, and its times must be such that this program could have made them.
+func join(own *instruction.Instruction, partial []byte, now time.Time) error {
+	const hint = "; begin again with --anew"
+	theirs, err := trust.ReadInstruction(partial)
+	if err != nil {
+		return err
+	}
+	if diff := instruction.Differences(own, theirs); len(diff) > 0 {
+		return fault.New(fault.Untrusted, "what another author signed differs from your own file and settings in %s: nothing was signed"+hint, strings.Join(diff, ", "))
+	}
+	valid := theirs.ExpiresAt.Sub(theirs.IssuedAt)
+	stamped := *own
+	stamped.Stamp(time.UnixMilli(int64(theirs.Serial)), valid) // compared below
+	if stamped.Serial != theirs.Serial || !stamped.IssuedAt.Equal(theirs.IssuedAt) || theirs.IssuedAt.After(now.Add(mostSkew)) || valid > mostValid {
+		return fault.New(fault.Untrusted, "what another author signed is issued at %s with serial %d, which is not true: nothing was signed"+hint, when(&theirs.IssuedAt), theirs.Serial)
+	}
+	if trust.Expired(theirs, now) {
+		return fault.New(fault.Conflict, "what another author signed has expired"+hint)
+	}
+	*own = stamped
+	return nil
+}
+
+const (
+	mostSkew  = 10 * time.Minute      // between authors
+	mostValid = 3650 * 24 * time.Hour // of an instruction
+)
 
 // reviewInstruction shows what is about to be signed, on the error stream, and asks.
 func (a *app) reviewInstruction(doc *instruction.Instruction, local *localArchive, key trust.PrivateKey, yes bool) error {

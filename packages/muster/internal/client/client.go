@@ -68,6 +68,9 @@ func New(o Options) (*Client, error) {
 			ResponseHeaderTimeout: 2 * time.Minute,
 			DialContext:           (&net.Dialer{Timeout: 15 * time.Second}).DialContext,
 			ForceAttemptHTTP2:     true,
+			// A line that vanished without a word is found out in half a minute, also by an upload that waits
+			// for room, and is not used again.
+			HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
 		},
 		Jar:           jar,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -17,6 +17,8 @@ const quiet = 90 * time.Second
 // Events calls fn for every nudge until the connection ends, and then returns why. It is a hint only:
 // whoever watches asks for the state itself, also without a nudge now and then. connected is called
 // once the server listens.
+//
+//fuzz:none a hint of two words, bounded by the read limit; what it hints at is asked for again
 func (c *Client) Events(ctx context.Context, connected func(), fn func(Event)) error {
 	config, err := tlsConfig(c.opts.CA)
 	if err != nil {

@@ -75,14 +75,6 @@ func (c *Client) Info(ctx context.Context) (ServerInfo, error) {
 	return get[ServerInfo](ctx, c, "/server")
 }
 
-// Trust shows the trust document.
-func (c *Client) Trust(ctx context.Context) (Trust, error) { return get[Trust](ctx, c, "/trust") }
-
-// AddTrustKey makes devices trust one more key, by its raw Ed25519 public key.
-func (c *Client) AddTrustKey(ctx context.Context, public []byte, roles []string) (Trust, error) {
-	return post[Trust](ctx, c, "/trust/keys", map[string]any{"public": public, "roles": roles})
-}
-
 // CreateAPIToken makes a token; days 0 leaves its end to the server.
 func (c *Client) CreateAPIToken(ctx context.Context, name string, days int) (APIToken, error) {
 	in := map[string]any{"name": name}
@@ -183,6 +175,14 @@ func (c *Client) PutInstruction(ctx context.Context, id string, envelope []byte)
 	in := map[string]string{"envelope": base64.StdEncoding.EncodeToString(envelope)}
 	err := c.call(ctx, http.MethodPut, "/packages"+seg(id)+"/instruction", nil, in, &out)
 	return out, err
+}
+
+// PartialInstruction reads the instruction that waits for more signatures; empty when there is none.
+func (c *Client) PartialInstruction(ctx context.Context, id string) ([]byte, error) {
+	out, err := get[struct {
+		Partial []byte `json:"partial"`
+	}](ctx, c, "/packages"+seg(id)+"/instruction")
+	return out.Partial, err
 }
 
 // ActivatePackage makes a signed package offerable.

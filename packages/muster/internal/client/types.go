@@ -34,24 +34,6 @@ type APIToken struct {
 	Token      string     `json:"token,omitempty"`
 }
 
-// Trust is the trust document as the server shows it.
-type Trust struct {
-	Version         int            `json:"version"`
-	RootFingerprint string         `json:"root_fingerprint"`
-	ServerCanSign   bool           `json:"server_can_sign"`
-	Keys            []TrustKey     `json:"keys"`
-	Thresholds      map[string]int `json:"thresholds"`
-	Revoked         []string       `json:"revoked,omitempty"`
-	Envelope        string         `json:"envelope"`
-}
-
-// TrustKey is one key of the trust document.
-type TrustKey struct {
-	ID      string     `json:"id"`
-	Roles   []string   `json:"roles"`
-	AddedAt *time.Time `json:"added_at,omitempty"`
-}
-
 // EnrollmentToken admits new devices. Token and Enrollment are set only in the answer to its creation.
 type EnrollmentToken struct {
 	ID            string     `json:"id"`
@@ -76,6 +58,7 @@ type Device struct {
 	OSVersion       string          `json:"os_version"`
 	Arch            string          `json:"arch"`
 	AgentVersion    string          `json:"agent_version"`
+	TrustVersion    int             `json:"trust_version"`
 	Connected       bool            `json:"connected"`
 	LastSeenAt      *time.Time      `json:"last_seen_at,omitempty"`
 	EnrolledAt      *time.Time      `json:"enrolled_at,omitempty"`
@@ -133,6 +116,8 @@ type Package struct {
 	IssuedAt          *time.Time `json:"issued_at,omitempty"`
 	ExpiresAt         *time.Time `json:"expires_at,omitempty"`
 	InstructionDigest string     `json:"instruction_digest,omitempty"`
+	Refusal           string     `json:"refusal,omitempty"` // why devices would refuse the signature today
+	Partial           *Partial   `json:"partial,omitempty"`
 	Archive           *Archive   `json:"archive,omitempty"`
 	CreatedAt         time.Time  `json:"created_at"`
 	CreatedBy         string     `json:"created_by"`
@@ -140,6 +125,13 @@ type Package struct {
 	RetiredAt         *time.Time `json:"retired_at,omitempty"`
 	Deployments       Counts     `json:"deployments"`
 	NewPackage
+}
+
+// Partial is what waits for more authors to sign it.
+type Partial struct {
+	SignedBy  []string  `json:"signed_by"`
+	Needed    int       `json:"needed"`
+	ExpiresAt time.Time `json:"expires_at"`
 }
 
 // Counts sums up the deployments of a package.

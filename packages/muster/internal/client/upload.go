@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -17,6 +18,9 @@ import (
 // pieceSize is how much one PATCH carries at most: a cut costs little, and proxies that collect whole
 // bodies are not asked for gigabytes.
 const pieceSize = 32 << 20
+
+// errAnswered ends a body whose request has its answer; nobody sees it.
+var errAnswered = errors.New("the request was answered")
 
 // shortWait is the pause after a first failure; it grows from there.
 const shortWait = 500 * time.Millisecond
@@ -93,8 +97,9 @@ func (c *Client) piece(ctx context.Context, u Upload, o UploadOptions) (Upload, 
 		}
 		next, err := c.patch(ctx, u, o)
 		switch {
-		case fault.Is(err, fault.Conflict) && !ask:
-			// Our offset is not the server's: an answer was lost on the way.
+		case fault.Is(err, fault.Conflict):
+			// Our offset is not the server's: an answer was lost on the way. Or the server still listens to the
+			// line that was cut, which it notices within a minute.
 			ask = true
 			return u, fault.Wrap(err, fault.Unavailable, "the upload is out of step")
 		case err != nil:
@@ -116,22 +121,39 @@ func (c *Client) patch(ctx context.Context, u Upload, o UploadOptions) (Upload, 
 	header.Set("Upload-Offset", strconv.FormatInt(u.Offset, 10))
 	var out Upload
 	err := c.send(ctx, http.MethodPatch, "/uploads"+seg(u.ID), nil, header, body, &out)
-	if body.err != nil {
-		return out, backoff.Permanent(fmt.Errorf("read %s: %w", o.FileName, body.err))
+	if broken := body.end(); broken != nil {
+		return out, backoff.Permanent(fmt.Errorf("read %s: %w", o.FileName, broken))
 	}
 	return out, err
 }
 
-// meter is a body of known size. It tells how much was read, and remembers why reading failed.
+// meter is a body of known size. It tells how much was read, and remembers why reading failed. An
+// answer may come before the whole body was sent; the transport then goes on reading for a while.
 type meter struct {
-	r     io.Reader
 	size  int64
-	at    int64
 	moved func(int64)
+
+	mu    sync.Mutex
+	r     io.Reader
+	at    int64
+	ended bool
 	err   error
 }
 
+// end stops reading, and gives the error that reading met.
+func (m *meter) end() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ended = true
+	return m.err
+}
+
 func (m *meter) Read(p []byte) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ended {
+		return 0, errAnswered
+	}
 	n, err := m.r.Read(p)
 	m.at += int64(n)
 	if n > 0 && m.moved != nil {
