@@ -12,15 +12,15 @@ import (
 // patience is how long a request waits for its place before it is sent away.
 const patience = 2 * time.Second
 
-// admission bounds the requests of one kind that are worked on at the same time. A few times as many
-// may wait a moment; more are sent away at once.
+// admission bounds the requests of one kind that are worked on at the same time. Twice as many may wait a
+// moment; more are sent away at once, so that those who are served are served soon.
 type admission struct {
 	places  chan struct{}
 	waiting chan struct{}
 }
 
 func newAdmission(n int) *admission {
-	return &admission{places: make(chan struct{}, n), waiting: make(chan struct{}, 4*n)}
+	return &admission{places: make(chan struct{}, n), waiting: make(chan struct{}, 2*n)}
 }
 
 // enter takes a place, to be given back with release.

@@ -23,6 +23,7 @@ import (
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
 	"github.com/muster/muster/server/internal/api"
+	"github.com/muster/muster/server/internal/budget"
 	"github.com/muster/muster/server/internal/device"
 	"github.com/muster/muster/server/internal/hub"
 	"github.com/muster/muster/server/internal/throttle"
@@ -32,6 +33,7 @@ import (
 type Devices interface {
 	Enroll(ctx context.Context, req protocol.EnrollRequest, remoteIP string) (device.Device, error)
 	Authenticate(ctx context.Context, bearer string) (device.Device, error)
+	Admit(ctx context.Context, bearer string) (device.Device, error)
 	CheckIn(ctx context.Context, d device.Device, req protocol.CheckInRequest) (device.Device, error)
 	Rotate(ctx context.Context, id, nextSHA256 string) error
 }
@@ -47,6 +49,7 @@ type Deployments interface {
 type Live interface {
 	AcceptDevice(w http.ResponseWriter, r *http.Request, deviceID string, receive hub.Receiver) error
 	Disconnect(deviceID string)
+	CheckedIn(deviceID string)
 }
 
 // Fragment is a stored fragment. The handler closes Content.
@@ -79,12 +82,22 @@ type Options struct {
 type API struct {
 	opt       Options
 	checkIns  *admission
+	answers   *admission // of check-ins that are authenticated: newcomers do not hold them up
 	reports   *admission
 	downloads *admission
 	failures  *throttle.Throttle
 	turns     *turns
 	metrics   *metrics
+
+	strangers *budget.Budget // of bodies that come before anybody is known
+	bodies    *budget.Budget // of devices' bodies
 }
+
+// Memory of bodies that are arriving, and of reports until they are committed, in bytes.
+const (
+	strangersBudget = 16 << 20
+	bodiesBudget    = 128 << 20
+)
 
 // New makes the API.
 func New(opt Options) *API {
@@ -97,11 +110,14 @@ func New(opt Options) *API {
 	return &API{
 		opt:       opt,
 		checkIns:  newAdmission(or(opt.MaxCheckIns, 64)),
+		answers:   newAdmission(or(opt.MaxCheckIns, 64)),
 		reports:   newAdmission(or(opt.MaxReports, 256)),
 		downloads: newAdmission(or(opt.MaxDownloads, 512)),
 		failures:  throttle.New(failureEvery),
 		turns:     newTurns(),
 		metrics:   newMetrics(opt.Registerer, opt.Log),
+		strangers: budget.New(strangersBudget),
+		bodies:    budget.New(bodiesBudget),
 	}
 }
 
@@ -155,12 +171,21 @@ func problem(c echo.Context, err error) error {
 
 // authenticate finds the device that asks.
 func (a *API) authenticate(c echo.Context) (device.Device, error) {
+	bearer, err := credential(c)
+	if err != nil {
+		return device.Device{}, err
+	}
+	return a.opt.Devices.Authenticate(c.Request().Context(), bearer)
+}
+
+// credential is what the device shows in its request.
+func credential(c echo.Context) (string, error) {
 	const scheme = "Bearer "
 	header := c.Request().Header.Get("Authorization")
 	if len(header) < len(scheme) || header[:len(scheme)] != scheme {
-		return device.Device{}, fault.New(fault.Unauthenticated, "a device's credential is needed")
+		return "", fault.New(fault.Unauthenticated, "a device's credential is needed")
 	}
-	return a.opt.Devices.Authenticate(c.Request().Context(), header[len(scheme):])
+	return header[len(scheme):], nil
 }
 
 // speak refuses a protocol version that this server does not know.

@@ -229,8 +229,13 @@ func TestAgent_fromEnrollmentToResult(t *testing.T) {
 	resp, _ = e.call("POST", protocol.PathRotate, bearer, protocol.RotateRequest{NextSHA256: protocol.HashSecret(next)}, nil)
 	require.Equal(t, 204, resp.StatusCode)
 	e.checkIn(protocol.Credential(id, next), 2)
-	resp, _ = e.call("POST", protocol.PathCheckIn, bearer, protocol.CheckInRequest{Protocol: 1}, nil)
-	require.Equal(t, 401, resp.StatusCode)
+	resp, _ = e.call("POST", protocol.PathReports, bearer, protocol.ReportsRequest{}, nil)
+	require.Equal(t, 401, resp.StatusCode, "the retired secret opens nothing")
+	got = e.checkIn(bearer, 2)
+	require.Equal(t, protocol.DeviceQuarantined, got.State, "a check-in with it shows a restored or doubled device")
+	require.Positive(t, got.NextSeconds, "it hears of an approval by asking")
+	resp, _ = e.call("POST", protocol.PathReports, bearer, protocol.ReportsRequest{}, nil)
+	require.Equal(t, 401, resp.StatusCode, "it reports nothing for the one that has the present secret")
 }
 
 func mustJSON(t *testing.T, v any) string {

@@ -24,7 +24,7 @@ func FuzzBodies(f *testing.F) {
 	e := newEnv(f, nil)
 	_, bearer := e.enroll(false)
 	for path := range fuzzed() {
-		f.Add(uint8(path), []byte(`{"protocol":1,"reports":[{"id":"x"}],"facts":{},"next_sha256":""}`)) //nolint:gosec // four paths
+		f.Add(uint8(path), []byte(`{"protocol":1,"reports":[{"id":"x"}],"facts":{},"next_sha256":""}`)) // four paths
 	}
 	f.Add(uint8(1), []byte(`{"protocol":1,"instance_id":"\u0000","machine_id":" ","time":"9999-12-31T23:59:59Z","trust_version":-1,"facts":{"ips":["\ud800"],"changed_at":"0001-01-01T00:00:00Z"}}`))
 	f.Add(uint8(3), []byte(`{"next_sha256":"`+digest("next")+`"}`))

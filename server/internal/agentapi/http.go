@@ -10,10 +10,12 @@ import (
 
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/server/internal/budget"
+	"github.com/muster/muster/server/internal/bulk"
 	"github.com/muster/muster/server/internal/device"
 )
 
-// pendingSeconds is how soon a device that waits for approval is to ask again.
+// pendingSeconds is how soon a device that waits for an admin's decision is to ask again.
 const pendingSeconds = 60
 
 func (a *API) enroll(c echo.Context) error {
@@ -23,7 +25,7 @@ func (a *API) enroll(c echo.Context) error {
 	}
 	// Read first: who sends slowly must not hold a place meanwhile.
 	var req protocol.EnrollRequest
-	if err := protocol.Decode(c.Request().Body, protocol.MaxEnroll, &req); err != nil {
+	if err := a.decode(a.strangers, c, protocol.MaxEnroll, &req); err != nil {
 		return err
 	}
 	release, err := a.checkIns.enter(c.Request().Context())
@@ -50,6 +52,13 @@ func (a *API) enroll(c echo.Context) error {
 	return answer(c, protocol.EnrollResponse{DeviceID: d.ID, State: d.State, ServerTime: time.Now().UTC(), Trust: trust})
 }
 
+// decode reads a JSON body within its limit and a budget that all bodies of the kind share.
+func (a *API) decode(of *budget.Budget, c echo.Context, limit int64, v any) error {
+	body, release := of.Reader(c.Request().Body)
+	defer release()
+	return protocol.Decode(body, limit, v)
+}
+
 func (a *API) checkIn(c echo.Context) error {
 	begin := time.Now()
 	// A place for each of the two parts, none while the body arrives: who sends slowly holds up nobody.
@@ -58,10 +67,10 @@ func (a *API) checkIn(c echo.Context) error {
 		return err
 	}
 	var req protocol.CheckInRequest
-	if err := protocol.Decode(c.Request().Body, protocol.MaxCheckIn, &req); err != nil {
+	if err := a.decode(a.bodies, c, protocol.MaxCheckIn, &req); err != nil {
 		return err
 	}
-	release, err := a.checkIns.enter(c.Request().Context())
+	release, err := a.answers.enter(c.Request().Context())
 	if err != nil {
 		return err
 	}
@@ -75,6 +84,7 @@ func (a *API) checkIn(c echo.Context) error {
 	}
 	a.metrics.checkIns.Inc()
 	a.metrics.checkInSeconds.Observe(time.Since(begin).Seconds())
+	a.opt.Live.CheckedIn(d.ID)
 	return answer(c, resp)
 }
 
@@ -85,7 +95,11 @@ func (a *API) admitted(c echo.Context) (device.Device, error) {
 		return device.Device{}, err
 	}
 	defer release()
-	return a.authenticate(c)
+	bearer, err := credential(c)
+	if err != nil {
+		return device.Device{}, err
+	}
+	return a.opt.Devices.Admit(c.Request().Context(), bearer)
 }
 
 func (a *API) checkInAnswer(c echo.Context, d device.Device, req protocol.CheckInRequest) (protocol.CheckInResponse, error) {
@@ -108,6 +122,10 @@ func (a *API) checkInAnswer(c echo.Context, d device.Device, req protocol.CheckI
 		resp.NextSeconds = int(math.Ceil(next.Seconds()))
 	case protocol.DevicePending:
 		resp.NextSeconds = pendingSeconds
+	case protocol.DeviceQuarantined:
+		if !req.Connected { // nothing else tells it of the decision; a retired secret opens no WebSocket
+			resp.NextSeconds = pendingSeconds
+		}
 	}
 	return resp, nil
 }
@@ -127,8 +145,10 @@ func (a *API) takeReports(c echo.Context) error {
 		return err
 	}
 	defer done()
+	body, free := a.bodies.Reader(c.Request().Body)
+	defer free() // reports are held until they are committed
 	var req protocol.ReportsRequest
-	if err := protocol.Decode(c.Request().Body, protocol.MaxReportsBytes, &req); err != nil {
+	if err := protocol.Decode(body, protocol.MaxReportsBytes, &req); err != nil {
 		return err
 	}
 	ack, err := a.opt.Deployments.Ingest(c.Request().Context(), d.ID, req.Reports)
@@ -144,7 +164,7 @@ func (a *API) rotate(c echo.Context) error {
 		return err
 	}
 	var req protocol.RotateRequest
-	if err := protocol.Decode(c.Request().Body, protocol.MaxEnroll, &req); err != nil {
+	if err := a.decode(a.bodies, c, protocol.MaxEnroll, &req); err != nil {
 		return err
 	}
 	if err := a.opt.Devices.Rotate(c.Request().Context(), d.ID, req.NextSHA256); err != nil {
@@ -217,7 +237,7 @@ func (a *API) fragment(c echo.Context) error {
 	header.Set("Content-Type", "application/octet-stream")
 	header.Set("X-Content-Type-Options", "nosniff")
 	a.metrics.fragments.Inc()
-	http.ServeContent(c.Response(), c.Request(), "", time.Time{}, f.Content)
+	bulk.ServeContent(c.Response(), c.Request(), f.Content)
 	return nil
 }
 

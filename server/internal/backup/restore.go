@@ -150,6 +150,11 @@ func unpackFile(root *os.Root, r io.Reader, head *tar.Header) (file, error) {
 		(!strings.HasPrefix(head.Name, dataPrefix) && head.Name != sqliteName && head.Name != rowsName) {
 		return file{}, damaged(fmt.Sprintf("it holds the entry %q, which no backup has", head.Name), nil)
 	}
+	for key := range head.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse") { // a few bytes would become as much as the disk holds
+			return file{}, damaged(fmt.Sprintf("it holds the sparse file %q, which no backup has", head.Name), nil)
+		}
+	}
 	if err := root.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return file{}, fmt.Errorf("restore %s: %w", head.Name, err)
 	}

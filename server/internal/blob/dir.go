@@ -25,7 +25,7 @@ type Dir struct{ path string }
 
 // OpenDir opens the directory and makes it if needed.
 func OpenDir(path string) (*Dir, error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
+	if err := atomicfile.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make blob directory: %w", err)
 	}
 	// All at once, so that no Put needs to make one and sync its parent.
@@ -56,7 +56,7 @@ func (d *Dir) Put(ctx context.Context, sum string, r io.Reader) error {
 		return err
 	}
 	if _, err := os.Stat(path); err == nil {
-		return nil
+		return atomicfile.SyncDir(filepath.Dir(path)) // whoever put it there may have crashed right before
 	}
 	_, err = atomicfile.WriteFrom(path, &checked{ctx: ctx, r: r, want: sum, hash: sha256.New()}, 0o600)
 	switch {

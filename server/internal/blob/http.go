@@ -38,6 +38,8 @@ type uploadAppendInput struct {
 }
 
 // Resolve implements huma.Resolver.
+//
+//fuzz:by server/internal/httpapi.FuzzRequests
 func (in *uploadAppendInput) Resolve(ctx huma.Context) []error {
 	in.body, in.length = ctx.BodyReader(), -1
 	if n, err := strconv.ParseInt(ctx.Header("Content-Length"), 10, 64); err == nil {

@@ -24,6 +24,8 @@ type Options struct {
 	Now    func() time.Time // store.Now when nil
 	Actor  func(context.Context) string
 	Notify func(uploadID string)
+	// AnswerWithin is how long Finish waits for what it began; 45 s when 0.
+	AnswerWithin time.Duration
 }
 
 // Service takes uploads and collects what nothing refers to.
@@ -35,15 +37,27 @@ type Service struct {
 	actor  func(context.Context) string
 	notify func(string)
 
-	mu   sync.Mutex
-	busy map[string]bool // uploads that a request is writing to
+	answerWithin time.Duration
+
+	mu        sync.Mutex
+	busy      map[string]bool       // uploads that a request is writing to
+	finishing map[string]*finishing // by upload and digest
+
+	looking chan struct{} // a place for each archive that is looked into
+	work    sync.WaitGroup
+	life    context.Context // of what Finish began; ends with Run
+	stop    context.CancelFunc
 }
 
 // New makes the Service.
 func New(o Options) *Service {
-	s := &Service{rows: rows{o.DB}, store: o.Store, log: o.Log, now: o.Now, actor: o.Actor, notify: o.Notify, busy: map[string]bool{}}
+	s := &Service{rows: rows{o.DB}, store: o.Store, log: o.Log, now: o.Now, actor: o.Actor, notify: o.Notify, answerWithin: o.AnswerWithin, busy: map[string]bool{}, finishing: map[string]*finishing{}, looking: make(chan struct{}, lookAtOnce)}
+	s.life, s.stop = context.WithCancel(context.Background())
 	if s.now == nil {
 		s.now = store.Now
+	}
+	if s.answerWithin == 0 {
+		s.answerWithin = answerWithin
 	}
 	if s.actor == nil {
 		s.actor = func(context.Context) string { return "" }
@@ -72,8 +86,10 @@ func (s *Service) put(ctx context.Context, digest string, data []byte) error {
 	return s.store.Put(ctx, digest, bytes.NewReader(data))
 }
 
-// Run collects garbage until ctx ends. Errors are logged: the next round tries again.
+// Run collects garbage until ctx ends, and then ends what Finish began. Errors are logged: the next round
+// tries again.
 func (s *Service) Run(ctx context.Context) {
+	defer s.endFinishing()
 	tick := time.NewTicker(sweepPeriod)
 	defer tick.Stop()
 	for {

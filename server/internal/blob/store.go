@@ -18,6 +18,9 @@ import (
 // from 0.
 const envelopeSeq = -1
 
+// partialSeq is the place of an instruction that not enough authors have signed yet.
+const partialSeq = -2
+
 type blobRow struct {
 	SHA256    string `gorm:"column:sha256;primaryKey"`
 	Size      int64
@@ -229,6 +232,30 @@ func reference(tx *gorm.DB, row refRow) error {
 // has been stored by Service.Keep.
 func ReferEnvelope(tx *gorm.DB, ownerID, sum string, length int64) error {
 	return reference(tx, refRow{OwnerID: ownerID, Seq: envelopeSeq, SHA256: sum, Length: length})
+}
+
+// ReferPartial makes a package refer to an instruction that not enough authors have signed yet, in place
+// of the one before. The blob has been stored by Service.Keep.
+func ReferPartial(tx *gorm.DB, ownerID, sum string, length int64) error {
+	return reference(tx, refRow{OwnerID: ownerID, Seq: partialSeq, SHA256: sum, Length: length})
+}
+
+// DropPartial ends ReferPartial.
+func DropPartial(tx *gorm.DB, ownerID string, now time.Time) error {
+	return drop(tx, now, fmt.Sprintf("owner_id = ? AND seq = %d", partialSeq), ownerID)
+}
+
+// Partials finds what packages refer to by ReferPartial: digests by package.
+func Partials(tx *gorm.DB, ownerIDs []string) (map[string]string, error) {
+	var found []refRow
+	if err := tx.Where("owner_id IN ? AND seq = ?", ownerIDs, partialSeq).Find(&found).Error; err != nil {
+		return nil, fmt.Errorf("look up partly signed instructions: %w", err)
+	}
+	digests := map[string]string{}
+	for _, f := range found {
+		digests[f.OwnerID] = f.SHA256
+	}
+	return digests, nil
 }
 
 // AdoptUpload makes a package refer to the fragments of a finished upload and describes the archive.

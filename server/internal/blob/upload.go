@@ -19,11 +19,9 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/muster/muster/packages/archive"
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/fragment"
 	"github.com/muster/muster/packages/instruction"
-	"github.com/muster/muster/packages/protocol"
 )
 
 // States of an upload.
@@ -113,6 +111,8 @@ func (s *Service) Upload(ctx context.Context, id string) (Upload, error) {
 }
 
 // upload is the row as others see it.
+//
+//fuzz:none the server wrote the row itself
 func (u *uploadRow) upload() (Upload, error) {
 	out := Upload{
 		ID: u.ID, FileName: u.FileName, Size: u.Size, Offset: u.Received, State: u.State,
@@ -284,87 +284,5 @@ func (c *cutter) flush(ctx context.Context, n int64) error {
 	if f.Length == c.row.FragmentSize {
 		c.buf.Reset()
 	}
-	return nil
-}
-
-// Finish ends an upload whose octets have all arrived and have the given digest, and looks into the
-// archive. To finish again with the same digest changes nothing.
-func (s *Service) Finish(ctx context.Context, id, digest string) (Upload, error) {
-	if !s.begin(id) {
-		return Upload{}, errBusy()
-	}
-	defer s.end(id)
-	row, err := s.rows.upload(ctx, id)
-	if err != nil {
-		return Upload{}, err
-	}
-	if row.State == StateFinished && row.SHA256 == digest {
-		return row.upload()
-	}
-	if err := row.checkComplete(digest); err != nil {
-		return Upload{}, err
-	}
-	if err := s.inspect(ctx, row); err != nil {
-		return Upload{}, err
-	}
-	row.State, row.SHA256, row.UpdatedAt = StateFinished, digest, s.now()
-	if err := s.rows.finishUpload(ctx, row); err != nil {
-		return Upload{}, err
-	}
-	s.notify(id)
-	return row.upload()
-}
-
-func (u *uploadRow) checkComplete(digest string) error {
-	if !protocol.IsSHA256(digest) {
-		return fault.Field("body.sha256", "%.80q is not a SHA-256 digest in lower-case hex", digest)
-	}
-	if u.State == StateFinished {
-		return fault.New(fault.Conflict, "the upload is finished with the digest %s", u.SHA256)
-	}
-	if u.Received != u.Size {
-		return fault.New(fault.Conflict, "%d of %d octets have arrived; send the rest first", u.Received, u.Size)
-	}
-	h := sha256.New()
-	if err := h.(encoding.BinaryUnmarshaler).UnmarshalBinary(u.HashState); err != nil { //nolint:forcetypeassert // documented by crypto/sha256
-		return fmt.Errorf("restore hash state: %w", err)
-	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != digest {
-		return fault.New(fault.Untrusted, "what arrived has the digest %s, not %s: the file changed meanwhile or was damaged; upload it again", got, digest)
-	}
-	return nil
-}
-
-// inspect detects the format and lists the archive, without joining it.
-func (s *Service) inspect(ctx context.Context, row *uploadRow) (err error) {
-	frags, err := Fragments(s.rows.db.With(ctx), row.ID)
-	if err != nil {
-		return err
-	}
-	r, err := fragment.NewReaderAt(frags, func(sum string) (fragment.File, error) {
-		f, _, err := s.store.Open(ctx, sum)
-		return f, err
-	})
-	if err != nil {
-		return fmt.Errorf("read upload %s: %w", row.ID, err)
-	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	if row.Format, err = archive.Detect(r, r.Size()); err != nil {
-		return err
-	}
-	list, err := archive.List(ctx, r, r.Size(), row.Format, archive.DefaultLimits())
-	if err != nil {
-		return err
-	}
-	row.EntriesTotal = len(list)
-	shown := make([]ArchiveEntry, 0, min(len(list), MaxEntries))
-	for _, e := range list[:min(len(list), MaxEntries)] {
-		shown = append(shown, ArchiveEntry{Name: e.Name, Size: e.Size, Dir: e.Dir, Executable: e.Executable()})
-	}
-	data, err := json.Marshal(shown)
-	if err != nil {
-		return fmt.Errorf("save entries: %w", err)
-	}
-	row.Entries = string(data)
 	return nil
 }

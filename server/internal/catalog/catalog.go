@@ -19,6 +19,7 @@ import (
 
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/instruction"
+	"github.com/muster/muster/packages/protocol"
 	"github.com/muster/muster/server/internal/blob"
 	"github.com/muster/muster/server/internal/store"
 )
@@ -84,6 +85,10 @@ type Event struct {
 type Trust interface {
 	SignInstruction(i *instruction.Instruction) (envelope []byte, keyIDs []string, err error)
 	VerifyInstruction(envelope []byte) (*instruction.Instruction, []string, error)
+	// PartlySigned reads what authors have signed, enough of them or not yet; needed is how many must.
+	PartlySigned(envelope []byte) (i *instruction.Instruction, keyIDs []string, needed int, err error)
+	// Judge says why devices would refuse what these keys signed; empty when they would not.
+	Judge(keyIDs []string, names ...string) protocol.Reason
 }
 
 // Blobs is what the catalog needs of the blobs.
@@ -123,6 +128,8 @@ type Service struct {
 	now    func() time.Time
 	actor  func(context.Context) string
 	notify func(string)
+
+	collect sync.Mutex // one signature is added to what others signed at a time
 
 	mu          sync.RWMutex
 	counter     Counter
@@ -194,10 +201,12 @@ func (s *Service) Package(ctx context.Context, id string) (Package, error) {
 }
 
 // toPackage is the row as the rest of the program sees it.
+//
+//fuzz:none the server wrote the row itself
 func (r *packageRow) toPackage() (Package, error) {
 	p := Package{
 		ID: r.ID, State: State(r.State), ArchiveFormat: r.ArchiveFormat, ArchiveSize: r.ArchiveSize,
-		ArchiveSHA256: r.ArchiveSHA256, ArchiveFragments: r.ArchiveFragments, Serial: uint64(max(r.Serial, 0)), //nolint:gosec // not negative
+		ArchiveSHA256: r.ArchiveSHA256, ArchiveFragments: r.ArchiveFragments, Serial: uint64(max(r.Serial, 0)), // not negative
 		InstructionDigest: r.InstructionDigest, SignedBy: strings.Fields(r.SignedBy), IssuedAt: r.IssuedAt, ExpiresAt: r.ExpiresAt,
 		CreatedBy: r.CreatedBy, CreatedAt: r.CreatedAt, ActivatedAt: r.ActivatedAt, RetiredAt: r.RetiredAt,
 	}

@@ -188,7 +188,7 @@ func TestLifecycle(t *testing.T) {
 		require.True(t, p.Signed())
 		require.Len(t, p.SignedBy, 1)
 		require.Equal(t, 48*time.Hour, p.ExpiresAt.Sub(*p.IssuedAt))
-		payload, envelope, err := e.Instruction(ctx, p.ID)
+		payload, envelope, _, err := e.Instruction(ctx, p.ID)
 		require.NoError(t, err)
 		own, err := instruction.Decode(payload)
 		require.NoError(t, err)
@@ -215,7 +215,7 @@ func TestLifecycle(t *testing.T) {
 		isCode(t, fault.Conflict, err)
 		_, err = e.Sign(ctx, p.ID, 0)
 		isCode(t, fault.Conflict, err)
-		payload, kept, err := e.Instruction(ctx, p.ID)
+		payload, kept, _, err := e.Instruction(ctx, p.ID)
 		require.NoError(t, err)
 		require.Empty(t, payload)
 		require.Equal(t, envelope, kept, "what was run stays on record")
@@ -276,6 +276,54 @@ func TestCreate_nameIsFreeAgain(t *testing.T) {
 	})
 }
 
+// TestPutInstruction_collects: with a threshold of two, the package stays unsigned until two different
+// authors have signed the same instruction, in whatever order and way the signatures arrive.
+func TestPutInstruction_collects(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx := context.Background()
+		e := newEnv(t, db)
+		second, err := trustdoc.GenerateKey()
+		require.NoError(t, err)
+		require.NoError(t, e.trust.AddKey(ctx, second.Entry(trustdoc.RoleAuthor)))
+		next, err := e.trust.Current().Next(trustdoc.Change{Thresholds: map[trustdoc.Role]int{trustdoc.RoleAuthor: 2}}, e.clock())
+		require.NoError(t, err)
+		proposed, err := next.Propose()
+		require.NoError(t, err)
+		require.NoError(t, e.trust.Cosign(ctx, proposed))
+
+		data, own := archiveOf(t, "a1"), spec("a", "1")
+		p := e.draft(t, "a", "1")
+		one, two := signedBy(t, e.author, p.ID, data, own, e.clock()), signedBy(t, second, p.ID, data, own, e.clock())
+		for range 2 { // the same again counts once
+			p, err = e.PutInstruction(ctx, p.ID, one)
+			require.NoError(t, err)
+			require.False(t, p.Signed())
+		}
+		_, envelope, partial, err := e.Instruction(ctx, p.ID)
+		require.NoError(t, err)
+		require.Empty(t, envelope)
+		require.Equal(t, one, partial)
+		_, err = e.Activate(ctx, p.ID)
+		isCode(t, fault.Conflict, err)
+		_, err = e.PutInstruction(ctx, p.ID, signedBy(t, e.author, p.ID, archiveOf(t, "other"), own, e.clock()))
+		isCode(t, fault.Untrusted, err)
+
+		p, err = e.PutInstruction(ctx, p.ID, two) // alone below the threshold, too; the server puts them together
+		require.NoError(t, err)
+		require.ElementsMatch(t, []string{e.author.ID(), second.ID()}, p.SignedBy)
+		_, envelope, partial, err = e.Instruction(ctx, p.ID)
+		require.NoError(t, err)
+		require.Empty(t, partial)
+		_, by, err := e.trust.VerifyInstruction(envelope)
+		require.NoError(t, err)
+		require.Len(t, by, 2)
+		require.Empty(t, e.Refusal(p))
+		require.NoError(t, e.trust.Revoke(ctx, p.ID))
+		require.Equal(t, protocol.ReasonRevoked, e.Refusal(p))
+	})
+}
+
 func TestPutInstruction(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
@@ -310,7 +358,7 @@ func TestPutInstruction(t *testing.T) {
 		p, err = e.PutInstruction(ctx, p.ID, envelope)
 		require.NoError(t, err)
 		require.Equal(t, []string{e.author.ID()}, p.SignedBy)
-		_, kept, err := e.Instruction(ctx, p.ID)
+		_, kept, _, err := e.Instruction(ctx, p.ID)
 		require.NoError(t, err)
 		require.Equal(t, envelope, kept)
 		_, err = e.Activate(ctx, p.ID)
@@ -380,7 +428,7 @@ func TestBlobs_areKeptAsLongAsNeeded(t *testing.T) {
 		ctx := context.Background()
 		e := newEnv(t, db)
 		p := e.active(t, "a", "1")
-		_, envelope, err := e.Instruction(ctx, p.ID)
+		_, envelope, _, err := e.Instruction(ctx, p.ID)
 		require.NoError(t, err)
 		i, _, err := e.trust.VerifyInstruction(envelope)
 		require.NoError(t, err)

@@ -106,29 +106,6 @@ func (s *Service) signable(ctx context.Context, id string) (*packageRow, error) 
 	return row, nil
 }
 
-// PutInstruction takes an instruction that an author signed. It must say what the server's own cut says.
-func (s *Service) PutInstruction(ctx context.Context, id string, envelope []byte) (Package, error) {
-	row, err := s.signable(ctx, id)
-	if err != nil {
-		return Package{}, err
-	}
-	theirs, keys, err := s.trust.VerifyInstruction(envelope)
-	if err != nil {
-		return Package{}, err
-	}
-	own, err := s.instruction(ctx, row, row.CreatedAt, 0)
-	if err != nil {
-		return Package{}, err
-	}
-	if diff := instruction.Differences(own, theirs); len(diff) > 0 {
-		return Package{}, fault.New(fault.Untrusted, "the signed instruction differs from the server's own in %s: was it made from the same file and settings?", strings.Join(diff, ", "))
-	}
-	if trust.Expired(theirs, s.now()) {
-		return Package{}, fault.New(fault.Invalid, "the signed instruction expired at %s: sign it again", theirs.ExpiresAt.Format(time.RFC3339))
-	}
-	return s.keepSigned(ctx, id, theirs, envelope, keys)
-}
-
 // keepSigned stores the envelope and then refers to it.
 func (s *Service) keepSigned(ctx context.Context, id string, i *instruction.Instruction, envelope []byte, keys []string) (Package, error) {
 	digest, err := s.blobs.Keep(ctx, envelope)

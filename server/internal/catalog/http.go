@@ -9,6 +9,7 @@ import (
 
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/instruction"
+	"github.com/muster/muster/packages/protocol"
 	"github.com/muster/muster/server/internal/api"
 )
 
@@ -66,12 +67,20 @@ type packageBody struct {
 	IssuedAt          *time.Time       `json:"issued_at,omitempty"`
 	ExpiresAt         *time.Time       `json:"expires_at,omitempty"`
 	InstructionDigest string           `json:"instruction_digest,omitempty" doc:"SHA-256 of the signed envelope"`
+	Refusal           protocol.Reason  `json:"refusal,omitempty" doc:"why devices would refuse this signature today: it must be signed again"`
+	Partial           *packagePartial  `json:"partial,omitempty" doc:"signatures of an instruction that needs more of them"`
 	Archive           *packageArchive  `json:"archive,omitempty"`
 	CreatedAt         time.Time        `json:"created_at"`
 	CreatedBy         string           `json:"created_by"`
 	ActivatedAt       *time.Time       `json:"activated_at,omitempty"`
 	RetiredAt         *time.Time       `json:"retired_at,omitempty"`
 	Deployments       DeploymentCounts `json:"deployments"`
+}
+
+type packagePartial struct {
+	SignedBy  []string  `json:"signed_by" doc:"key ids"`
+	Needed    int       `json:"needed"`
+	ExpiresAt time.Time `json:"expires_at"`
 }
 
 type packageArchive struct {
@@ -114,6 +123,7 @@ type packageInstructionOutput struct {
 	Body struct {
 		Payload  []byte `json:"payload" doc:"what the server would sign, base64; empty for a retired package"`
 		Envelope []byte `json:"envelope,omitempty" doc:"the signed instruction, base64"`
+		Partial  []byte `json:"partial,omitempty" doc:"an instruction that waits for more authors to sign it, base64"`
 	}
 }
 
@@ -189,12 +199,13 @@ func (a *API) delete(ctx context.Context, in *packageID) (*struct{}, error) {
 }
 
 func (a *API) instruction(ctx context.Context, in *packageID) (*packageInstructionOutput, error) {
-	payload, envelope, err := a.Service.Instruction(ctx, in.ID)
+	payload, envelope, partial, err := a.Service.Instruction(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
 	out := &packageInstructionOutput{}
 	out.Body.Payload, out.Body.Envelope = append([]byte{}, payload...), envelope
+	out.Body.Partial = partial
 	return out, nil
 }
 
@@ -248,13 +259,20 @@ func (a *API) bodies(ctx context.Context, list ...Package) ([]packageBody, error
 	if err != nil {
 		return nil, err
 	}
+	partials, err := a.Service.partials(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
 	bodies := make([]packageBody, len(list))
 	for n, p := range list {
 		bodies[n] = packageBody{
 			ID: p.ID, PackageFields: fieldsOf(p.Spec), Priority: p.Priority(), State: p.State, Signed: p.Signed(),
 			SignedBy: append([]string{}, p.SignedBy...), IssuedAt: p.IssuedAt, ExpiresAt: p.ExpiresAt,
 			InstructionDigest: p.InstructionDigest, CreatedAt: p.CreatedAt, CreatedBy: p.CreatedBy,
-			ActivatedAt: p.ActivatedAt, RetiredAt: p.RetiredAt, Deployments: counts[p.ID],
+			ActivatedAt: p.ActivatedAt, RetiredAt: p.RetiredAt, Deployments: counts[p.ID], Refusal: a.Service.Refusal(p),
+		}
+		if partial := partials[p.ID]; partial != nil {
+			bodies[n].Partial = &packagePartial{SignedBy: partial.SignedBy, Needed: partial.Needed, ExpiresAt: partial.ExpiresAt}
 		}
 		if p.ArchiveFormat != "" {
 			bodies[n].Archive = &packageArchive{Format: p.ArchiveFormat, Size: p.ArchiveSize, SHA256: p.ArchiveSHA256, Fragments: p.ArchiveFragments}

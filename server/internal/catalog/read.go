@@ -57,25 +57,28 @@ func (s *Service) instruction(ctx context.Context, row *packageRow, issued time.
 }
 
 // Instruction is the payload as the server would sign it (empty for a retired package, whose archive
-// is gone) and the signed envelope, empty until there is one.
-func (s *Service) Instruction(ctx context.Context, id string) (payload, envelope []byte, err error) {
+// is gone), the signed envelope and the one that waits for more signatures, each empty without one.
+func (s *Service) Instruction(ctx context.Context, id string) (payload, envelope, partial []byte, err error) {
 	row, err := s.rows.find(ctx, id)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
+	}
+	if partial, err = s.partial(ctx, id); err != nil {
+		return nil, nil, nil, err
 	}
 	if row.State != string(Retired) {
 		i, err := s.instruction(ctx, row, row.CreatedAt, 0)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		if payload, err = i.Encode(); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	}
 	if row.InstructionDigest != "" {
 		envelope, err = s.envelope(ctx, row.InstructionDigest)
 	}
-	return payload, envelope, err
+	return payload, envelope, partial, err
 }
 
 func (s *Service) envelope(ctx context.Context, digest string) (data []byte, err error) {

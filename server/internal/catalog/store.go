@@ -125,7 +125,7 @@ func (r rows) create(ctx context.Context, row *packageRow, uploadID string, buil
 // fragmentShared reports whether an active package that is not private has the fragment.
 func (r rows) fragmentShared(ctx context.Context, digest string) (bool, error) {
 	var found []int
-	err := r.db.With(ctx).Table("blob_refs").Joins("JOIN packages ON packages.id = blob_refs.owner_id").
+	err := r.db.Hot(ctx).Table("blob_refs").Joins("JOIN packages ON packages.id = blob_refs.owner_id").
 		Where("blob_refs.sha256 = ? AND blob_refs.seq >= 0 AND packages.private = ? AND packages.state = ?", digest, false, string(Active)).
 		Limit(1).Pluck("blob_refs.seq", &found).Error
 	if err != nil {
@@ -184,14 +184,33 @@ func (r rows) sign(ctx context.Context, id string, s signed, now time.Time) (*pa
 		if err != nil {
 			return err
 		}
-		serial := int64(s.i.Serial) //nolint:gosec // Validate bounds it
+		serial := int64(s.i.Serial) // Validate bounds it
 		if newest != nil && serial < newest.Serial {
 			return fault.New(fault.Conflict, "the serial %d is older than %d of %s %s, and devices never go back: sign again", serial, newest.Serial, newest.Name, newest.Version)
 		}
 		issued, expires := s.i.IssuedAt, s.i.ExpiresAt
 		p.Serial, p.InstructionDigest, p.SignedBy = serial, s.digest, strings.Join(s.keys, " ")
 		p.IssuedAt, p.ExpiresAt = &issued, &expires
+		if err := blob.DropPartial(tx, p.ID, now); err != nil {
+			return err
+		}
 		return blob.ReferEnvelope(tx, p.ID, s.digest, s.length)
+	})
+	return row, err
+}
+
+// partials finds the partly signed instructions of packages: digests by package.
+func (r rows) partials(ctx context.Context, ids []string) (map[string]string, error) {
+	return blob.Partials(r.db.With(ctx), ids)
+}
+
+// keepPartial records an instruction that not enough authors have signed yet.
+func (r rows) keepPartial(ctx context.Context, id, digest string, length int64, now time.Time) (*packageRow, error) {
+	row, _, err := r.change(ctx, id, now, func(tx *gorm.DB, p *packageRow) error {
+		if p.State == string(Retired) {
+			return errState(p, "it cannot be signed any more")
+		}
+		return blob.ReferPartial(tx, p.ID, digest, length)
 	})
 	return row, err
 }
@@ -215,7 +234,7 @@ func (r rows) newestSerial(ctx context.Context, name string) (uint64, error) {
 	if err != nil || newest == nil {
 		return 0, err
 	}
-	return uint64(max(newest.Serial, 0)), nil //nolint:gosec // not negative
+	return uint64(max(newest.Serial, 0)), nil // not negative
 }
 
 // activate makes a signed draft active; digest is the envelope that has been checked.
@@ -245,6 +264,9 @@ func (r rows) retire(ctx context.Context, id string, now time.Time) (*packageRow
 			return errState(p, "delete it instead")
 		}
 		p.State, p.RetiredAt, p.LiveKey = string(Retired), &now, nil
+		if err := blob.DropPartial(tx, p.ID, now); err != nil {
+			return err
+		}
 		return blob.DropFragments(tx, p.ID, now) // the instruction stays as a record of what was run
 	})
 }

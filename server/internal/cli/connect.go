@@ -18,12 +18,18 @@ import (
 	"github.com/muster/muster/server/internal/agentapi"
 	"github.com/muster/muster/server/internal/catalog"
 	"github.com/muster/muster/server/internal/deploy"
+	"github.com/muster/muster/server/internal/hub"
+	"github.com/muster/muster/server/internal/trust"
 )
 
 // connect lets features hear of each other's changes.
 func (p *parts) connect() {
 	p.catalog.Subscribe(func(ctx context.Context, e catalog.Event) { p.deploy.PackageChanged(ctx, e.ID) })
 	p.devices.Subscribe(p.deploy.DeviceChanged)
+	p.trust.Subscribe(func(context.Context) {
+		p.hub.Notify(hub.Event{Type: "trust"})
+		p.hub.WakeMany(p.hub.ConnectedIDs()) // a revocation ought not to wait for the next check-in
+	})
 	p.catalog.CountWith(func(ctx context.Context, ids []string) (map[string]catalog.DeploymentCounts, error) {
 		counts, err := p.deploy.Counts(ctx, ids)
 		if err != nil {
@@ -35,6 +41,25 @@ func (p *parts) connect() {
 		}
 		return out, nil
 	})
+}
+
+// followers says how far devices have followed the trust documents.
+func (p *parts) followers(ctx context.Context, version int) (trust.Devices, error) {
+	counts, err := p.devices.TrustVersions(ctx)
+	if err != nil {
+		return trust.Devices{}, err
+	}
+	var d trust.Devices
+	for confirmed, n := range counts {
+		d.Total += n
+		switch {
+		case confirmed < version:
+			d.Behind += n
+		case confirmed > version:
+			d.Ahead += n
+		}
+	}
+	return d, nil
 }
 
 // deployable is a package as deployments see it.

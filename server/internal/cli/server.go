@@ -17,8 +17,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/muster/muster/packages/atomicfile"
 	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/server/internal/bulk"
 	"github.com/muster/muster/server/internal/config"
+	"github.com/muster/muster/server/internal/crowd"
 	"github.com/muster/muster/server/internal/httpapi"
 	"github.com/muster/muster/server/internal/store"
 	"github.com/muster/muster/server/internal/tlsca"
@@ -96,7 +99,7 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 
 // openData takes the data directory for this process and opens the database.
 func (s *Server) openData(ctx context.Context) error {
-	if err := os.MkdirAll(s.cfg.Data, 0o700); err != nil {
+	if err := atomicfile.MkdirAll(s.cfg.Data, 0o700); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
 	lock := flock.New(filepath.Join(s.cfg.Data, lockFile))
@@ -135,6 +138,8 @@ func (s *Server) listen(ctx context.Context) error {
 }
 
 // hosts are the names of the served certificate.
+//
+//fuzz:by server/internal/config.FuzzDecode
 func (s *Server) hosts() []string {
 	hosts := []string{"localhost", "127.0.0.1", "::1"}
 	add := func(h string) {
@@ -166,7 +171,10 @@ func (s *Server) serve() {
 	tlsConfig := s.CA.TLSConfig()
 	s.public.http = s.newHTTP(s.web.Handler())
 	s.public.http.TLSConfig = tlsConfig
-	s.run(func() error { return s.public.http.ServeTLS(s.public.Listener, "", "") })
+	s.public.http.ConnContext = bulk.ConnContext
+	s.run(func() error {
+		return s.public.http.ServeTLS(bulk.Listener{Listener: crowd.New(s.public.Listener, crowd.Most(), s.cfg.Proxies())}, "", "")
+	})
 	if s.local.Listener != nil {
 		s.local.http = s.newHTTP(s.web.LocalHandler())
 		s.run(func() error { return s.local.http.Serve(s.local.Listener) })

@@ -80,7 +80,7 @@ func (s *Server) features() []httpapi.Feature {
 	return []httpapi.Feature{
 		&user.API{Service: s.parts.users},
 		&about.API{Describe: s.describe},
-		&trust.API{Service: s.parts.trust},
+		&trust.API{Service: s.parts.trust, Devices: s.parts.followers},
 		&blob.API{Service: s.parts.blobs},
 		&catalog.API{Service: s.parts.catalog},
 		device.NewAPI(device.APIOptions{Service: s.parts.devices, OpenDeployments: s.parts.deploy.OpenCounts, Enrollment: s.enrollment}),
@@ -100,7 +100,7 @@ func (s *Server) describe(context.Context) (about.Server, error) {
 // background runs what works by itself until the server stops.
 func (s *Server) background(ctx context.Context) {
 	p := &s.parts
-	for _, run := range []func(context.Context){s.CA.Run, p.users.RunCleanup, p.audit.RunCleanup, p.blobs.Run, p.devices.Run, p.deploy.Run} {
+	for _, run := range []func(context.Context){s.CA.Run, p.users.RunCleanup, p.audit.RunCleanup, p.blobs.Run, p.devices.Run, p.deploy.Run, giveBackMemory} {
 		s.running.Go(func() { run(ctx) })
 	}
 }

@@ -152,6 +152,8 @@ func (c Config) Validate() error {
 		u, err := url.Parse(raw)
 		if err != nil || u.Scheme != "https" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
 			add("public_urls", "%q is not like https://muster.example.org:8443", raw)
+		} else if strings.ContainsFunc(u.Hostname(), func(c rune) bool { return c <= ' ' || c > '~' }) {
+			add("public_urls", "%q has a name that fits no certificate; write it in ASCII, as xn--mnster-3ya.example", raw)
 		}
 	}
 	if len(c.PublicURLs) > 16 {

@@ -1,13 +1,18 @@
 package config_test
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
 	"log/slog"
 	"net"
+	"net/url"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/server/internal/config"
 )
 
@@ -101,7 +106,31 @@ func TestURLs(t *testing.T) {
 	require.Equal(t, c.PublicURLs, c.URLs(&net.TCPAddr{Port: 7}))
 }
 
+// A configuration is refused with what is wrong, or everything that is made of it works.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte("listen: x"))
-	f.Fuzz(func(t *testing.T, data []byte) { config.DecodeBytes(data) })
+	f.Add([]byte("public_urls: [https://a.example, 'https://b:1/']\ntrusted_proxies: [10.0.0.0/8]\nlog: {level: debug}"))
+	f.Add([]byte("public_urls: ['https://m\u00fcster.example']"))
+	f.Add([]byte("http: ':80'\nname: ''"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := config.DecodeBytes(data)
+		if err != nil {
+			require.Equal(t, fault.Invalid, fault.CodeOf(err))
+			return
+		}
+		require.Len(t, c.Proxies(), len(c.TrustedProxies))
+		urls := c.URLs(&net.TCPAddr{IP: net.IPv6unspecified, Port: 7})
+		require.NotEmpty(t, urls)
+		for _, raw := range urls {
+			u, err := url.Parse(raw)
+			require.NoError(t, err)
+			_, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{u.Hostname()}}, key)
+			require.NoError(t, err, "%q fits no certificate", raw)
+		}
+	})
 }
+
+var key = func() ed25519.PrivateKey {
+	_, key, _ := ed25519.GenerateKey(rand.Reader)
+	return key
+}()

@@ -1,9 +1,10 @@
 package config
 
 // DecodeBytes lets the fuzz test reach decode.
-func DecodeBytes(data []byte) {
+func DecodeBytes(data []byte) (Config, error) {
 	c := Default()
-	if decode(data, &c) == nil {
-		_ = c.Validate()
+	if err := decode(data, &c); err != nil {
+		return c, err
 	}
+	return c, c.Validate()
 }

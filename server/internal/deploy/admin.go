@@ -140,7 +140,7 @@ func (s *Service) Unassign(ctx context.Context, id, who string) error {
 // Cancel ends a deployment that is open or blocks others. A command that has started is not stopped;
 // its result still enters the timeline. One that is over is a Conflict.
 func (s *Service) Cancel(ctx context.Context, id, who string) error {
-	e, err := s.store.cancel(ctx, id, ending{sourceAdmin, protocol.StateCancelled, protocol.ReasonByAdmin, "cancelled by " + who})
+	e, err := s.store.cancel(ctx, id, ending{actCancel, sourceAdmin, protocol.StateCancelled, protocol.ReasonByAdmin, "cancelled by " + who})
 	if err != nil {
 		return err
 	}
@@ -208,7 +208,7 @@ func (s *Service) applyPackage(ctx context.Context, pkg Package) (err error) {
 	switch pkg.State {
 	case PackageRetired:
 		e, err = s.store.endAll(ctx, ending{
-			sourceServer, protocol.StateCancelled, protocol.ReasonRetired,
+			actRetire, sourceServer, protocol.StateCancelled, protocol.ReasonRetired,
 			fmt.Sprintf("package %s %s was retired", pkg.Name, pkg.Version),
 		}, "package_id = ?", pkg.ID)
 	case PackageActive:
@@ -219,17 +219,17 @@ func (s *Service) applyPackage(ctx context.Context, pkg Package) (err error) {
 }
 
 // DeviceChanged brings a device's open deployments in line with its state: those that waited for its
-// approval go on, those of a revoked device end.
+// approval go on, those of a quarantined device wait, those of a revoked one end.
 func (s *Service) DeviceChanged(ctx context.Context, c device.Change) {
 	ctx = context.WithoutCancel(ctx) // the device's change is committed
 	var e effects
 	var err error
 	switch c.State {
-	case protocol.DeviceActive:
-		e, err = s.store.releasePending(ctx, c.DeviceID)
+	case protocol.DeviceActive, protocol.DeviceQuarantined:
+		e, err = s.store.regate(ctx, []string{c.DeviceID})
 	case protocol.DeviceRevoked:
 		e, err = s.store.endAll(ctx, ending{
-			sourceServer, protocol.StateCancelled, protocol.ReasonByAdmin, "the device was revoked",
+			actRevoke, sourceServer, protocol.StateCancelled, protocol.ReasonByAdmin, "the device was revoked",
 		}, "device_id = ?", c.DeviceID)
 	}
 	s.tell(e)

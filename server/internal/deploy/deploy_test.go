@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -189,7 +190,14 @@ func TestCancel_ofAStartedCommandStillTakesItsResult(t *testing.T) {
 		dev, pkg := e.addDevice(false), e.addPackage("App", 5)
 		e.assign(pkg, dev)
 		d := e.of(dev, pkg)
+		offer := func() []protocol.Task {
+			tasks, _, err := e.svc.Offer(t.Context(), dev)
+			require.NoError(t, err)
+			return tasks
+		}
+		require.False(t, offer()[0].Deploy.Begun)
 		e.say(dev, report(d, protocol.StateStarted, ""))
+		require.True(t, offer()[0].Deploy.Begun, "a device that has forgotten it must not begin it again")
 		require.NoError(t, e.svc.Cancel(t.Context(), d.ID, "ann"))
 		require.True(t, fault.Is(e.svc.Cancel(t.Context(), d.ID, "ann"), fault.Conflict))
 		e.say(dev, report(d, protocol.StateSucceeded, protocol.ReasonExitCode, 0))
@@ -271,6 +279,86 @@ func TestAssign_allLeavesOutRevokedAndPending(t *testing.T) {
 		_, err = e.devices.Revoke(t.Context(), pending)
 		require.NoError(t, err)
 		require.Equal(t, protocol.StateCancelled, e.of(pending, pkg).State)
+	})
+}
+
+// A priority-0 package that is scheduled for later holds nothing back until its time has come; one that waits
+// for its next attempt does.
+func TestPriority0_holdsBackFromItsTimeOn(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, e *env) {
+		dev, x, other := e.addDevice(false), e.addPackage("X", 0), e.addPackage("Other", 5)
+		far := time.Now().Add(time.Hour)
+		_, err := e.svc.Assign(t.Context(), deploy.AssignRequest{PackageID: x.ID, DeviceIDs: []string{dev}, NotBefore: &far})
+		require.NoError(t, err)
+		e.assign(other, dev)
+		require.Equal(t, []string{"Other"}, e.offered(dev))
+		require.NoError(t, e.svc.Cancel(t.Context(), e.of(dev, x).ID, "ann"))
+
+		soon := time.Now().Add(1500 * time.Millisecond)
+		_, err = e.svc.Assign(t.Context(), deploy.AssignRequest{PackageID: x.ID, DeviceIDs: []string{dev}, NotBefore: &soon})
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return slices.Equal(e.offered(dev), []string{"X"}) }, patience, pollEvery)
+		require.Eventually(t, func() bool { return e.of(dev, other).WaitsFor == "priority-0 package X 1.0" }, patience, pollEvery)
+		e.run(e.of(dev, x), protocol.StateFailed, protocol.ReasonExitCode, 3)
+		require.Equal(t, protocol.ReasonRetryBackoff, e.of(dev, x).Reason)
+		require.Empty(t, e.offered(dev), "its next attempt is later, but it was tried")
+	})
+}
+
+// The time of a priority-0 package comes while no server runs.
+func TestRun_holdsBackForWhatBecameDueMeanwhile(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, e *env) {
+		dev, x, other := e.addDevice(false), e.addPackage("X", 0), e.addPackage("Other", 5)
+		soon := time.Now().Add(200 * time.Millisecond)
+		e.stop()
+		_, err := e.svc.Assign(t.Context(), deploy.AssignRequest{PackageID: x.ID, DeviceIDs: []string{dev}, NotBefore: &soon})
+		require.NoError(t, err)
+		e.assign(other, dev)
+		require.Eventually(t, func() bool { return slices.Equal(e.offered(dev), []string{"X"}) }, patience, pollEvery)
+		again, ended := deploy.New(e.options()), make(chan struct{})
+		go func() {
+			defer close(ended)
+			again.Run(t.Context())
+		}()
+		t.Cleanup(func() { <-ended })
+		require.Eventually(t, func() bool { return e.of(dev, other).Reason == protocol.ReasonHeldByPriority0 }, patience, pollEvery)
+	})
+}
+
+// The deployments of a quarantined device wait and say why; what runs already is left to its end.
+func TestQuarantine_deploymentsWaitForTheDecision(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, e *env) {
+		dev, credential := e.addComputer(false)
+		runs, under, x, late := e.addPackage("Runs", 3), e.addPackage("Under", 5), e.addPackage("X", 0), e.addPackage("Late", 7)
+		e.assign(runs, dev)
+		e.assign(under, dev)
+		e.say(dev, report(e.of(dev, runs), protocol.StateStarted, ""))
+		e.say(dev, report(e.of(dev, under), protocol.StateFetching, ""))
+		e.assign(x, dev)
+		d, err := e.devices.Authenticate(t.Context(), credential)
+		require.NoError(t, err)
+		d, err = e.devices.CheckIn(t.Context(), d, protocol.CheckInRequest{MachineID: "another"})
+		require.NoError(t, err)
+		require.Equal(t, protocol.DeviceQuarantined, d.State)
+		e.assign(late, dev)
+		for _, p := range []deploy.Package{under, x, late} {
+			require.Equal(t, "waiting: the device is quarantined until an administrator decides", e.of(dev, p).Summary, p.Name)
+		}
+		require.Equal(t, protocol.StateStarted, e.of(dev, runs).State)
+		e.say(dev, report(e.of(dev, under), protocol.StateFetched, "")) // came late
+		require.Equal(t, protocol.ReasonDeviceQuarantined, e.of(dev, under).Reason)
+		e.say(dev, report(e.of(dev, runs), protocol.StateSucceeded, protocol.ReasonExitCode, 0))
+		require.Equal(t, protocol.StateSucceeded, e.of(dev, runs).State)
+
+		_, err = e.devices.Approve(t.Context(), dev)
+		require.NoError(t, err)
+		require.Equal(t, []string{"X"}, e.offered(dev))
+		last := e.of(dev, x).Timeline
+		require.Equal(t, "the device was approved", last[len(last)-1].Message)
+		require.Equal(t, protocol.ReasonHeldByPriority0, e.of(dev, under).Reason)
 	})
 }
 

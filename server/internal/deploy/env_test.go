@@ -143,13 +143,21 @@ func random() string {
 
 func (e *env) addDevice(approval bool) string {
 	e.t.Helper()
+	id, _ := e.addComputer(approval)
+	return id
+}
+
+// addComputer enrolls a device and returns its id and credential.
+func (e *env) addComputer(approval bool) (id, credential string) {
+	e.t.Helper()
+	own := random()
 	_, secret, err := e.devices.CreateToken(e.ctx(), device.Token{Name: "t", NeedsApproval: approval, ExpiresAt: time.Now().Add(time.Hour)})
 	require.NoError(e.t, err)
 	d, err := e.devices.Enroll(e.ctx(), protocol.EnrollRequest{
-		Token: secret, Nonce: random(), SecretSHA256: random(), Facts: protocol.Facts{Hostname: "host"},
+		Token: secret, Nonce: random(), SecretSHA256: protocol.HashSecret(own), Facts: protocol.Facts{Hostname: "host", MachineID: "m"},
 	}, "127.0.0.1")
 	require.NoError(e.t, err)
-	return d.ID
+	return d.ID, protocol.Credential(d.ID, own)
 }
 
 // assign gives the package to the devices and returns the assignment.

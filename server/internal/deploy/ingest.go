@@ -197,7 +197,7 @@ func check(deviceID string, r protocol.Report, now time.Time) (incoming, error) 
 	b.Output = tail(b.Output, protocol.MaxOutputTail)
 	b.OutputBytes, b.DurationMS = max(0, b.OutputBytes), max(0, b.DurationMS)
 	b.Files, b.Bytes = max(0, b.Files), max(0, b.Bytes)
-	if b.ExitCode != nil && int(int32(*b.ExitCode)) != *b.ExitCode { //nolint:gosec // the conversion is the check
+	if b.ExitCode != nil && int(int32(*b.ExitCode)) != *b.ExitCode { // the conversion is the check
 		low := int(int32(uint32(*b.ExitCode))) // Windows codes as they are written elsewhere: 0xC0000005
 		b.ExitCode = &low
 	}
@@ -214,7 +214,7 @@ func check(deviceID string, r protocol.Report, now time.Time) (incoming, error) 
 // ofServer reports whether a reason to wait is given by the server alone, which acts on it.
 func ofServer(r protocol.Reason) bool {
 	switch r {
-	case protocol.ReasonHeldByPriority0, protocol.ReasonDevicePending, protocol.ReasonSignAgain,
+	case protocol.ReasonHeldByPriority0, protocol.ReasonDevicePending, protocol.ReasonDeviceQuarantined, protocol.ReasonSignAgain,
 		protocol.ReasonRetryBackoff, protocol.ReasonReleased:
 		return true
 	default:

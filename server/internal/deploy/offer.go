@@ -30,7 +30,7 @@ func plan(live []deploymentRow, now time.Time) (tasks []protocol.Task, next time
 		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.ID, b.ID))
 	})
 	tasks = []protocol.Task{}
-	blocked := len(live) > 0 && live[0].Priority == 0
+	blocked := slices.ContainsFunc(live, func(d deploymentRow) bool { return d.Priority == 0 && !d.scheduled(now) })
 	for i := range live {
 		d := &live[i]
 		switch {
@@ -40,7 +40,7 @@ func plan(live []deploymentRow, now time.Time) (tasks []protocol.Task, next time
 			continue
 		case d.State == protocol.StateWaiting && d.Reason == protocol.ReasonSignAgain:
 			continue
-		case d.NotBefore != nil && d.NotBefore.After(now):
+		case d.delayed(now):
 			if wait := d.NotBefore.Sub(now); next == 0 || wait < next {
 				next = wait
 			}
@@ -60,6 +60,7 @@ func task(d *deploymentRow) protocol.Task {
 		Deploy: &protocol.DeployTask{
 			DeploymentID: d.ID, AttemptID: d.AttemptID, Attempt: d.Attempt, PackageID: d.PackageID,
 			PackageName: d.PackageName, Version: d.PackageVersion, Priority: d.Priority, Instruction: d.Instruction,
+			Begun: d.Reached.Rank() >= protocol.StateStarted.Rank(),
 		},
 	}
 }
@@ -80,6 +81,9 @@ func (s *Service) wakeDue(ctx context.Context) {
 		now := store.Now()
 		wait := wakeIdle
 		ids, next, err := s.store.dueBetween(ctx, since, now)
+		if err == nil {
+			err = s.holdForDue(ctx, since, now)
+		}
 		if err != nil {
 			if ctx.Err() == nil {
 				s.log.Warn("look for due deployments", "err", err)
@@ -93,6 +97,22 @@ func (s *Service) wakeDue(ctx context.Context) {
 		}
 		timer.Reset(wait)
 	}
+}
+
+// holdForDue lets priority-0 deployments hold back the others of their devices now that their time has come.
+func (s *Service) holdForDue(ctx context.Context, since, now time.Time) error {
+	ids, err := s.store.dueFirst(ctx, since, now)
+	if err != nil {
+		return err
+	}
+	for part := range chunks(ids) {
+		e, err := s.store.regate(ctx, part)
+		if err != nil {
+			return err
+		}
+		s.tell(e)
+	}
+	return nil
 }
 
 const (
@@ -112,6 +132,9 @@ func (s *Service) reconcile(ctx context.Context) {
 		if err := s.syncPackage(ctx, id); err != nil {
 			s.log.Warn("bring deployments in line with their package", "package", id, "err", err)
 		}
+	}
+	if err := s.holdForDue(ctx, time.Unix(0, 0).UTC(), store.Now()); err != nil { // MySQL compares with no year 0
+		s.log.Warn("hold back what waits for due priority-0 packages", "err", err)
 	}
 	changes, err := s.store.devicesAhead(ctx)
 	if err != nil {
@@ -136,5 +159,5 @@ func (s *Service) reconcile(ctx context.Context) {
 }
 
 func unassigning(who string) ending {
-	return ending{sourceAdmin, protocol.StateUnassigned, protocol.ReasonByAdmin, fmt.Sprintf("assignment taken back by %s", who)}
+	return ending{actUnassign, sourceAdmin, protocol.StateUnassigned, protocol.ReasonByAdmin, fmt.Sprintf("assignment taken back by %s", who)}
 }

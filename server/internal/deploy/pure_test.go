@@ -139,28 +139,38 @@ func TestBackoff(t *testing.T) {
 func TestGate(t *testing.T) {
 	t.Parallel()
 	const x = "priority-0 package X 1.0"
+	byX, byY := hold{"held_by_priority_0", x}, hold{"held_by_priority_0", "priority-0 package Y 2"}
+	pending, quarantined := hold{Reason: "device_pending"}, hold{Reason: "device_quarantined"}
 	p0 := gated{ID: "b", Priority: 0, Package: "X 1.0", State: "assigned"}
 	other := gated{ID: "a", Priority: 0, Package: "Y 2", State: "refused"}
+	later := gated{ID: "z", Priority: 0, Package: "L 1", State: "assigned", Scheduled: true}
 	plain := gated{ID: "c", Priority: 5, Package: "Z 3", State: "assigned"}
 	held := gated{ID: "d", Priority: 1, State: "waiting", Reason: "held_by_priority_0", WaitsFor: x}
 	started := gated{ID: "e", Priority: 5, State: "started"}
 	unsigned := gated{ID: "f", Priority: 5, State: "waiting", Reason: "sign_again"}
 	delayed := gated{ID: "g", Priority: 5, State: "waiting", Reason: "retry_backoff"}
+	barred := gated{ID: "h", Priority: 0, Package: "X 1.0", State: "waiting", Reason: "device_quarantined"}
 	for name, tc := range map[string]struct {
 		live []gated
+		bar  protocol.Reason
 		want []gateChange
 	}{
-		"nothing":                      {nil, nil},
-		"nobody holds":                 {[]gated{plain, started, unsigned}, nil},
-		"p0 holds back":                {[]gated{delayed, plain, p0}, []gateChange{{"c", x}, {"g", x}}},
-		"p0s do not hold each other":   {[]gated{p0, other}, nil},
-		"already held":                 {[]gated{p0, held}, nil},
-		"the oldest is named":          {[]gated{p0, held, other}, []gateChange{{"d", "priority-0 package Y 2"}}},
-		"freed":                        {[]gated{held, plain}, []gateChange{{"d", ""}}},
-		"running commands go on":       {[]gated{p0, started}, nil},
-		"who waits for a key stays so": {[]gated{p0, unsigned}, nil},
+		"nothing":                       {nil, "", nil},
+		"nobody holds":                  {[]gated{plain, started, unsigned}, "", nil},
+		"p0 holds back":                 {[]gated{delayed, plain, p0}, "", []gateChange{{"c", byX, ""}, {"g", byX, ""}}},
+		"p0 for later holds nothing":    {[]gated{plain, later}, "", nil},
+		"p0s do not hold each other":    {[]gated{p0, other}, "", nil},
+		"already held":                  {[]gated{p0, held}, "", nil},
+		"the oldest is named":           {[]gated{p0, held, other}, "", []gateChange{{"d", byY, "held_by_priority_0"}}},
+		"freed":                         {[]gated{held, plain}, "", []gateChange{{"d", hold{}, "held_by_priority_0"}}},
+		"running commands go on":        {[]gated{p0, started}, "", nil},
+		"who waits for a key stays so":  {[]gated{p0, unsigned}, "", nil},
+		"a pending device":              {[]gated{plain, p0}, "device_pending", []gateChange{{"b", pending, ""}, {"c", pending, ""}}},
+		"a quarantined device":          {[]gated{held, started, unsigned, barred, other}, "device_quarantined", []gateChange{{"d", quarantined, "held_by_priority_0"}}},
+		"no longer quarantined":         {[]gated{barred}, "", []gateChange{{"h", hold{}, "device_quarantined"}}},
+		"p0 holds what was quarantined": {[]gated{p0, {ID: "i", Priority: 3, State: "waiting", Reason: "device_quarantined"}}, "", []gateChange{{"i", byX, "device_quarantined"}}},
 	} {
-		require.Equal(t, tc.want, gate(tc.live), name)
+		require.Equal(t, tc.want, gate(tc.live, tc.bar), name)
 	}
 }
 

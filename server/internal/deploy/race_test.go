@@ -104,13 +104,18 @@ func TestRun_finishesApprovalsAndRevocationsThatACrashCutOff(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, e *env) {
 		approved, revoked, pending := e.addDevice(true), e.addDevice(true), e.addDevice(true)
+		copied, credential := e.addComputer(false)
 		pkg := e.addPackage("App", 5)
-		e.assign(pkg, approved, revoked, pending)
+		e.assign(pkg, approved, revoked, pending, copied)
 		e.stop()
 		deaf := device.New(device.Options{DB: e.db, Live: e.live, Log: e.options().Log}) // nobody is told
 		_, err := deaf.Approve(t.Context(), approved)
 		require.NoError(t, err)
 		_, err = deaf.Revoke(t.Context(), revoked)
+		require.NoError(t, err)
+		d, err := deaf.Authenticate(t.Context(), credential)
+		require.NoError(t, err)
+		_, err = deaf.CheckIn(t.Context(), d, protocol.CheckInRequest{MachineID: "another"})
 		require.NoError(t, err)
 		require.Equal(t, []string{"App"}, e.offered(approved), "an approved device gets its work all the same")
 
@@ -121,7 +126,8 @@ func TestRun_finishesApprovalsAndRevocationsThatACrashCutOff(t *testing.T) {
 		}()
 		t.Cleanup(func() { <-ended })
 		require.Eventually(t, func() bool {
-			return e.of(approved, pkg).Reason == protocol.ReasonReleased && e.of(revoked, pkg).State == protocol.StateCancelled
+			return e.of(approved, pkg).Reason == protocol.ReasonReleased && e.of(revoked, pkg).State == protocol.StateCancelled &&
+				e.of(copied, pkg).Reason == protocol.ReasonDeviceQuarantined
 		}, patience, pollEvery)
 		require.Equal(t, protocol.ReasonDevicePending, e.of(pending, pkg).Reason)
 	})

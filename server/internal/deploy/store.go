@@ -61,6 +61,9 @@ type deploymentRow struct {
 	CreatedAt         time.Time
 	UpdatedAt         time.Time
 	FinishedAt        *time.Time
+
+	// Reached is how far the current attempt has come; read by live alone.
+	Reached protocol.State `gorm:"->"`
 }
 
 func (deploymentRow) TableName() string { return "deployments" }
@@ -89,9 +92,20 @@ func (d *deploymentRow) policy() policy {
 	}
 }
 
-func (d *deploymentRow) gated() gated {
-	return gated{ID: d.ID, Priority: d.Priority, Package: d.label(), State: d.State, Reason: d.Reason, WaitsFor: d.WaitsFor}
+func (d *deploymentRow) gated(now time.Time) gated {
+	return gated{
+		ID: d.ID, Priority: d.Priority, Package: d.label(), State: d.State, Reason: d.Reason, WaitsFor: d.WaitsFor,
+		Scheduled: d.scheduled(now),
+	}
 }
+
+// delayed reports whether the current attempt is for later.
+func (d *deploymentRow) delayed(now time.Time) bool {
+	return d.NotBefore != nil && d.NotBefore.After(now)
+}
+
+// scheduled reports whether the first attempt is for later: nothing has been tried yet.
+func (d *deploymentRow) scheduled(now time.Time) bool { return d.Attempt == 1 && d.delayed(now) }
 
 type attemptRow struct {
 	ID           string `gorm:"primaryKey"`

@@ -87,9 +87,6 @@ func (w *work) create(id string, a assignmentRow, p Package, t device.Target) er
 	}
 	d.State = protocol.StateAssigned
 	w.note(d, entry{source: sourceAdmin, state: d.State, nextAt: a.NotBefore, message: "assigned by " + a.CreatedBy})
-	if t.State == protocol.DevicePending {
-		w.show(d, sourceServer, protocol.StateWaiting, protocol.ReasonDevicePending, "", "")
-	}
 	return nil
 }
 

@@ -26,17 +26,40 @@ func (s *deployStore) deployment(ctx context.Context, id string) (deploymentRow,
 
 // ending is how live deployments are ended by somebody.
 type ending struct {
+	action  action
 	source  string
 	state   protocol.State // cancelled or unassigned
 	reason  protocol.Reason
 	message string
 }
 
-// finish ends one live deployment. A command that has started is not stopped: its result still enters
-// the timeline.
+// standing is how a deployment stands; its current attempt is loaded.
+func (w *work) standing(d *deploymentRow) standing {
+	try := w.tries[d.AttemptID]
+	return standing{
+		State: d.State, Reason: d.Reason, Live: d.Live,
+		Begun: !d.State.Final() && try != nil && try.State == protocol.StateStarted,
+	}
+}
+
+// withAttempts loads the current attempts of deployments.
+func (w *work) withAttempts(found []*deploymentRow) error {
+	ids := make([]string, len(found))
+	for i, d := range found {
+		ids[i] = d.AttemptID
+	}
+	return w.attempts(ids)
+}
+
+// finish ends one deployment if the action does. A command that has started is not stopped: its result still
+// enters the timeline.
 func (w *work) finish(d *deploymentRow, e ending) {
+	s := w.standing(d)
+	if decide(e.action, s) != moveEnd {
+		return
+	}
 	message := e.message
-	if d.State == protocol.StateStarted {
+	if s.Begun {
 		message += "; its command has started and is not stopped"
 	}
 	d.setLive(false)
@@ -56,8 +79,11 @@ func (s *deployStore) cancel(ctx context.Context, id string, e ending) (effects,
 		if err != nil {
 			return err
 		}
+		if err := w.withAttempts(found); err != nil {
+			return err
+		}
 		d := found[0]
-		if !d.Live {
+		if decide(e.action, w.standing(d)) == moveRefuse {
 			return fault.New(fault.Conflict, "the deployment is over already: %s", summary(d.result()))
 		}
 		w.finish(d, e)
@@ -101,6 +127,9 @@ func (s *deployStore) each(ctx context.Context, fn func(w *work, d *deploymentRo
 			if err != nil {
 				return err
 			}
+			if err := w.withAttempts(live); err != nil {
+				return err
+			}
 			for _, d := range live {
 				if err := fn(w, d); err != nil {
 					return err
@@ -134,14 +163,11 @@ func (s *deployStore) retry(ctx context.Context, id, digest, who string) (effect
 		if err := w.stillAssigned(d); err != nil {
 			return err
 		}
-		if err := w.attempts([]string{d.AttemptID}); err != nil {
+		if err := w.withAttempts(found); err != nil {
 			return err
 		}
-		if !d.State.Final() && d.State != protocol.StateWaiting {
-			return fault.New(fault.Conflict, "the deployment is under way (%s); cancel it first, or wait for its end", summary(d.result()))
-		}
-		if try := w.tries[d.AttemptID]; try != nil && try.State == protocol.StateStarted && d.State == protocol.StateWaiting {
-			return fault.New(fault.Conflict, "the command of attempt %d has started and its end is not known yet", d.Attempt)
+		if s := w.standing(d); decide(actRetry, s) != moveRestart {
+			return retryConflict(d, s)
 		}
 		return w.restart(d, digest, "started again by "+who, sourceAdmin)
 	})
@@ -150,6 +176,20 @@ func (s *deployStore) retry(ctx context.Context, id, digest, who string) (effect
 	}
 	return e, err
 }
+
+// retryConflict says why another attempt cannot begin.
+func retryConflict(d *deploymentRow, s standing) error {
+	switch {
+	case s.State == protocol.StateUnassigned:
+		return fault.New(fault.Conflict, "%s", takenBack)
+	case s.Begun && s.State == protocol.StateWaiting:
+		return fault.New(fault.Conflict, "the command of attempt %d has started and its end is not known yet", d.Attempt)
+	default:
+		return fault.New(fault.Conflict, "the deployment is under way (%s); cancel it first, or wait for its end", summary(d.result()))
+	}
+}
+
+const takenBack = "the deployment's assignment was taken back; assign the package again"
 
 // stillAssigned refuses to go on with a deployment whose assignment was taken back: taking back ends
 // all that is live of it, also later.
@@ -160,7 +200,7 @@ func (w *work) stillAssigned(d *deploymentRow) error {
 		return fmt.Errorf("read assignment: %w", err)
 	}
 	if taken > 0 {
-		return fault.New(fault.Conflict, "the deployment's assignment was taken back; assign the package again")
+		return fault.New(fault.Conflict, "%s", takenBack)
 	}
 	return nil
 }
@@ -181,8 +221,7 @@ func (w *work) restart(d *deploymentRow, digest, message, source string) error {
 // refused while they block others, start again.
 func (s *deployStore) resign(ctx context.Context, p Package) (effects, error) {
 	return s.each(ctx, func(w *work, d *deploymentRow) error {
-		waits := d.State == protocol.StateWaiting && d.Reason == protocol.ReasonSignAgain
-		if waits || d.State == protocol.StateRefused {
+		if decide(actSign, w.standing(d)) == moveRestart {
 			return w.restart(d, p.InstructionDigest, "the package was signed again", sourceServer)
 		}
 		d.Instruction = p.InstructionDigest
@@ -190,13 +229,4 @@ func (s *deployStore) resign(ctx context.Context, p Package) (effects, error) {
 		w.dirty[d.ID] = true // no state changes, so no timeline row
 		return nil
 	}, "package_id = ? AND instruction <> ?", p.ID, p.InstructionDigest)
-}
-
-// releasePending lets the deployments of a device go on that waited for its approval.
-func (s *deployStore) releasePending(ctx context.Context, deviceID string) (effects, error) {
-	return s.each(ctx, func(w *work, d *deploymentRow) error {
-		w.show(d, sourceServer, protocol.StateWaiting, protocol.ReasonReleased, "", "the device was approved")
-		w.effects.wake[d.DeviceID] = true
-		return nil
-	}, "device_id = ? AND state = ? AND reason = ?", deviceID, protocol.StateWaiting, protocol.ReasonDevicePending)
 }

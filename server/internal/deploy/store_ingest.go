@@ -122,7 +122,7 @@ func (w *work) report(r incoming) (gate bool, err error) {
 	if st.Reaches || st.Shows {
 		try.LastReport = max(try.LastReport, r.reportID)
 	}
-	held := d.gated().held()
+	held := d.gated(w.now).shown() != hold{}
 	if st.Shows {
 		d.State, d.WaitsFor = st.State, ""
 		d.Reason, d.Message = r.body.Reason, r.body.Message

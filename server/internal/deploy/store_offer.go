@@ -13,12 +13,14 @@ import (
 	"github.com/muster/muster/server/internal/device"
 )
 
-// live is the read of every check-in: the device's live deployments by index, small columns only.
+// live is the read of every check-in: the device's live deployments by index, each with its attempt by
+// key, small columns only.
 func (s *deployStore) live(ctx context.Context, deviceID string) ([]deploymentRow, error) {
 	var found []deploymentRow
-	err := s.db.With(ctx).
-		Select("id", "device_id", "package_id", "package_name", "package_version", "priority", "instruction",
-			"state", "reason", "attempt", "attempt_id", "not_before").
+	err := s.db.Hot(ctx).
+		Select("deployments.id", "device_id", "package_id", "package_name", "package_version", "priority", "deployments.instruction",
+			"deployments.state", "reason", "attempt", "attempt_id", "not_before", "a.state AS reached").
+		Joins("JOIN deployment_attempts a ON a.id = deployments.attempt_id").
 		Where("device_id = ? AND live = ?", deviceID, true).Find(&found).Error
 	if err != nil {
 		return nil, fmt.Errorf("read live deployments: %w", err)
@@ -46,6 +48,19 @@ func (s *deployStore) dueBetween(ctx context.Context, since, now time.Time) (dev
 	return deviceIDs, row.NotBefore, nil
 }
 
+// dueFirst lists the devices with a live priority-0 deployment whose first attempt became due after since
+// and up to now.
+func (s *deployStore) dueFirst(ctx context.Context, since, now time.Time) ([]string, error) {
+	var ids []string
+	err := s.db.With(ctx).Model(&deploymentRow{}).Distinct().
+		Where("live = ? AND not_before > ? AND not_before <= ? AND priority = 0 AND attempt = 1", true, since, now).
+		Pluck("device_id", &ids).Error
+	if err != nil {
+		return nil, fmt.Errorf("find due priority-0 deployments: %w", err)
+	}
+	return ids, nil
+}
+
 func (s *deployStore) livePackages(ctx context.Context) ([]string, error) {
 	var ids []string
 	err := s.db.With(ctx).Model(&deploymentRow{}).Distinct().Where("live = ?", true).Pluck("package_id", &ids).Error
@@ -55,14 +70,18 @@ func (s *deployStore) livePackages(ctx context.Context) ([]string, error) {
 	return ids, nil
 }
 
-// devicesAhead lists devices that were approved or revoked but still have live deployments of before.
+// devicesAhead lists devices that were approved, quarantined or revoked but still have live deployments of
+// before.
 func (s *deployStore) devicesAhead(ctx context.Context) ([]device.Change, error) {
 	var found []device.Change
 	err := s.db.With(ctx).Model(&deploymentRow{}).Distinct("deployments.device_id", "devices.state").
 		Joins("JOIN devices ON devices.id = deployments.device_id").
 		Where("deployments.live = ?", true).
-		Where("devices.state = ? OR (devices.state = ? AND deployments.state = ? AND deployments.reason = ?)",
-			protocol.DeviceRevoked, protocol.DeviceActive, protocol.StateWaiting, protocol.ReasonDevicePending).
+		Where("devices.state = ? OR (devices.state = ? AND deployments.state = ? AND deployments.reason IN ?)"+
+			" OR (devices.state = ? AND deployments.reason <> ?)",
+			protocol.DeviceRevoked, protocol.DeviceActive, protocol.StateWaiting,
+			[]protocol.Reason{protocol.ReasonDevicePending, protocol.ReasonDeviceQuarantined},
+			protocol.DeviceQuarantined, protocol.ReasonDeviceQuarantined).
 		Find(&found).Error
 	if err != nil {
 		return nil, fmt.Errorf("list devices ahead of their deployments: %w", err)

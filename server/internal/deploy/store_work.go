@@ -213,6 +213,11 @@ func (w *work) begin(d *deploymentRow, notBefore *time.Time) error {
 	return nil
 }
 
+// regate brings the devices' deployments in line with the gate, in a transaction of its own.
+func (s *deployStore) regate(ctx context.Context, deviceIDs []string) (effects, error) {
+	return s.do(ctx, deviceIDs, func(w *work) error { return w.regate(deviceIDs) })
+}
+
 // regate brings what the devices' deployments show in line with the gate. Call it after whatever may
 // have made, freed or delayed a deployment.
 func (w *work) regate(deviceIDs []string) error {
@@ -224,26 +229,36 @@ func (w *work) regate(deviceIDs []string) error {
 	byDevice := map[string][]gated{}
 	for _, d := range w.rows {
 		if d.Live {
-			byDevice[d.DeviceID] = append(byDevice[d.DeviceID], d.gated())
+			byDevice[d.DeviceID] = append(byDevice[d.DeviceID], d.gated(w.now))
 		}
 	}
+	states, err := w.deviceStates(slices.Sorted(maps.Keys(byDevice)))
+	if err != nil {
+		return err
+	}
 	for _, id := range deviceIDs {
-		for _, c := range gate(byDevice[id]) {
-			d := w.rows[c.ID]
-			if c.WaitsFor != "" {
-				w.show(d, sourceServer, protocol.StateWaiting, protocol.ReasonHeldByPriority0, c.WaitsFor, "")
-				continue
-			}
-			reason := protocol.ReasonReleased
-			if d.Failures > 0 && d.NotBefore != nil && d.NotBefore.After(w.now) {
-				reason = protocol.ReasonRetryBackoff // which it waited for before it was held back
-			}
-			w.show(d, sourceServer, protocol.StateWaiting, reason, "", "")
-			w.effects.wake[d.DeviceID] = true
+		for _, c := range gate(byDevice[id], bar(states[id])) {
+			w.rehold(w.rows[c.ID], c)
 		}
 		delete(byDevice, id) // a device named twice is done once
 	}
 	return nil
+}
+
+// rehold shows what holds a deployment back from now on, or that nothing does any more.
+func (w *work) rehold(d *deploymentRow, c gateChange) {
+	if c.Hold.Reason != "" {
+		w.show(d, sourceServer, protocol.StateWaiting, c.Hold.Reason, c.Hold.WaitsFor, "")
+		return
+	}
+	reason, message := protocol.ReasonReleased, ""
+	if d.Failures > 0 && d.delayed(w.now) {
+		reason = protocol.ReasonRetryBackoff // which it waited for before it was held back
+	} else if c.Was != protocol.ReasonHeldByPriority0 && !d.delayed(w.now) {
+		message = "the device was approved"
+	}
+	w.show(d, sourceServer, protocol.StateWaiting, reason, "", message)
+	w.effects.wake[d.DeviceID] = true
 }
 
 // save writes everything. Deployments are updated before they are inserted, so that one that ended

@@ -183,13 +183,18 @@ var waits = map[protocol.Reason]string{
 	protocol.ReasonCleanBoot:     "the computer must restart first",
 	protocol.ReasonNotActive:     "the package is not active",
 	protocol.ReasonDevicePending: "the device waits for approval",
-	protocol.ReasonRestarted:     "the agent was restarted",
-	protocol.ReasonReleased:      "nothing holds it back any more; not yet picked up",
-	protocol.ReasonRetry:         "started again; not yet picked up",
+
+	protocol.ReasonDeviceQuarantined: "the device is quarantined until an administrator decides",
+
+	protocol.ReasonRestarted: "the agent was restarted",
+	protocol.ReasonTrust:     "the device refuses the trust document that the server sends",
+	protocol.ReasonReleased:  "nothing holds it back any more; not yet picked up",
+	protocol.ReasonRetry:     "started again; not yet picked up",
 }
 
 var refusals = map[protocol.Reason]string{
 	protocol.ReasonSignature:   "no valid signature of a trusted key",
+	protocol.ReasonRole:        "signed by a key that may not sign packages",
 	protocol.ReasonThreshold:   "too few valid signatures",
 	protocol.ReasonPayloadType: "signed as another kind of document",
 	protocol.ReasonMalformed:   "the signed document is malformed",

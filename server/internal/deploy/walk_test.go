@@ -21,6 +21,7 @@ type walk struct {
 	*env
 	*rand.Rand
 	dev  string
+	cred string // of the device
 	pkgs []deploy.Package
 	log  []string
 }
@@ -28,11 +29,15 @@ type walk struct {
 // TestWalk_invariants: whatever people, packages and the device do, in whatever order.
 func TestWalk_invariants(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(6) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+	for seed := range uint64(8) {
+		dialect := store.SQLite
+		if seed >= 6 {
+			dialect = store.MySQL
+		}
+		t.Run(fmt.Sprint(dialect, seed), func(t *testing.T) {
 			t.Parallel()
-			w := &walk{env: newEnv(t, storetest.Open(t, store.SQLite)), Rand: rand.New(rand.NewPCG(seed, 7))}
-			w.dev = w.addDevice(seed%2 == 0)
+			w := &walk{env: newEnv(t, storetest.Open(t, dialect)), Rand: rand.New(rand.NewPCG(seed, 7))}
+			w.dev, w.cred = w.addComputer(seed%2 == 0)
 			for i, priority := range []int{0, 0, 3, 5, 5, 10} {
 				p := deploy.Package{Name: fmt.Sprint("P", i), Priority: priority, RerunSafe: i%2 == 0, RetryAttempts: i % 3}
 				w.pkgs = append(w.pkgs, w.putPackage(p))
@@ -61,7 +66,8 @@ func (w *walk) step() {
 	require.NoError(w.t, err)
 	switch n := w.IntN(100); {
 	case n < 20 || len(list) == 0:
-		_, err := w.svc.Assign(w.ctx(), deploy.AssignRequest{PackageID: w.pkgs[i].ID, DeviceIDs: []string{w.dev}, By: "ann"})
+		at := time.Now().Add(time.Duration(w.IntN(3)-1) * time.Hour) // an hour ago, now, or in an hour
+		_, err := w.svc.Assign(w.ctx(), deploy.AssignRequest{PackageID: w.pkgs[i].ID, DeviceIDs: []string{w.dev}, NotBefore: &at, By: "ann"})
 		w.did(err, "assign %s", w.pkgs[i].Name)
 	case n < 26:
 		d := list[w.IntN(len(list))]
@@ -87,19 +93,34 @@ func (w *walk) step() {
 	case n < 42:
 		_, err := w.devices.Approve(w.ctx(), w.dev)
 		w.did(err, "approve")
+	case n < 45:
+		w.did(w.copyChecksIn(), "another machine checks in with the identity")
+	case n == 45 && len(w.log) > 100:
+		_, err := w.devices.Revoke(w.ctx(), w.dev)
+		w.did(err, "revoke")
 	default: // the device says anything about any attempt, mostly of the newest deployments
 		d := list[min(w.IntN(len(list)), w.IntN(len(list)))]
 		states := []protocol.State{
 			"waiting", "accepted", "fetching", "fetched", "unpacked", "started", "succeeded", "failed", "refused", "expired",
 			"interrupted", "not_applicable",
 		}
-		reasons := []protocol.Reason{"", protocol.ReasonRetryLater, protocol.ReasonHeldByPriority0, protocol.ReasonDevicePending, protocol.ReasonExitCode, protocol.ReasonSignAgain}
+		reasons := []protocol.Reason{"", protocol.ReasonRetryLater, protocol.ReasonHeldByPriority0, protocol.ReasonDevicePending, protocol.ReasonDeviceQuarantined, protocol.ReasonExitCode, protocol.ReasonSignAgain}
 		r := report(d, states[w.IntN(len(states))], reasons[w.IntN(len(reasons))], w.IntN(3))
 		ack, err := w.svc.Ingest(w.ctx(), w.dev, []protocol.Report{r})
 		require.NoError(w.t, err)
 		require.Empty(w.t, ack.Refused)
 		w.did(nil, "%s is %s (%s)", d.PackageName, r.Deployment.State, r.Deployment.Reason)
 	}
+}
+
+// copyChecksIn quarantines the device, unless it may not speak at all.
+func (w *walk) copyChecksIn() error {
+	d, err := w.devices.Authenticate(w.ctx(), w.cred)
+	if err != nil {
+		return err
+	}
+	_, err = w.devices.CheckIn(w.ctx(), d, protocol.CheckInRequest{MachineID: random()})
+	return err
 }
 
 func (w *walk) check() {
@@ -113,7 +134,8 @@ func (w *walk) check() {
 		if !d.State.Final() || d.Blocks {
 			require.False(w.t, live[d.PackageID], "two of %s: %v", d.PackageName, w.log)
 			live[d.PackageID] = true
-			gate = gate || d.Priority == 0
+			scheduled := d.Attempt == 1 && d.NotBefore != nil && d.NotBefore.After(time.Now())
+			gate = gate || d.Priority == 0 && !scheduled
 			require.True(w.t, d.Blocks || d.FinishedAt == nil, "%v", w.log)
 		} else {
 			require.NotNil(w.t, d.FinishedAt, "%v", w.log)
@@ -126,6 +148,7 @@ func (w *walk) check() {
 		offered[task.Deploy.DeploymentID] = true
 		require.True(w.t, task.Deploy.Priority == 0 || !gate, "%s past the gate: %v", task.Deploy.PackageName, w.log)
 	}
+	require.True(w.t, dev.State != protocol.DeviceRevoked || len(live) == 0, "a revoked device has work: %v", w.log)
 	for _, d := range list {
 		w.checkOne(d, gate, offered[d.ID], next > 0, dev.State)
 	}
@@ -136,20 +159,26 @@ func (w *walk) check() {
 func (w *walk) checkOne(d deploy.Deployment, gate, offered, later bool, device string) {
 	w.t.Helper()
 	held := d.State == protocol.StateWaiting && d.WaitsFor != ""
+	exempt := d.State == protocol.StateStarted || d.Reason == protocol.ReasonSignAgain && d.State == protocol.StateWaiting
+	barred := map[string]protocol.Reason{
+		protocol.DevicePending: protocol.ReasonDevicePending, protocol.DeviceQuarantined: protocol.ReasonDeviceQuarantined,
+	}[device]
 	switch {
 	case d.State.Final():
 		require.False(w.t, offered, "%s is over: %v", d.PackageName, w.log)
+	case barred != "":
+		require.True(w.t, exempt || d.State == protocol.StateWaiting && d.Reason == barred,
+			"%s (%s) does not say that its device is %s: %v", d.PackageName, d.Summary, device, w.log)
 	case gate && d.Priority != 0:
-		exempt := d.State == protocol.StateStarted || d.Reason == protocol.ReasonSignAgain || d.Reason == protocol.ReasonDevicePending
 		require.True(w.t, held || exempt, "%s (%s) does not say what holds it back: %v", d.PackageName, d.Summary, w.log)
 	default:
 		require.False(w.t, held, "%s is held by nothing: %v", d.PackageName, w.log)
 		delayed := d.NotBefore != nil && d.NotBefore.After(time.Now())
-		require.False(w.t, delayed && d.Reason == protocol.ReasonReleased, "%s waits for a time: %v", d.PackageName, w.log)
+		require.False(w.t, delayed && d.Attempt > 1 && d.Reason == protocol.ReasonReleased, "%s waits for a time: %v", d.PackageName, w.log)
 		waits := d.Reason == protocol.ReasonSignAgain || delayed && later
 		require.True(w.t, offered || waits, "%s (%s) is forgotten: %v", d.PackageName, d.Summary, w.log)
 	}
-	pending := d.Reason == protocol.ReasonDevicePending && d.State == protocol.StateWaiting
+	pending := d.State == protocol.StateWaiting && (d.Reason == protocol.ReasonDevicePending || d.Reason == protocol.ReasonDeviceQuarantined)
 	require.False(w.t, pending && device == protocol.DeviceActive, "nobody approves it again: %v", w.log)
 	if w.IntN(10) == 0 {
 		full, err := w.svc.Get(w.ctx(), d.ID)

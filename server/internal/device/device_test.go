@@ -55,7 +55,7 @@ func (l *live) Wake(id string) {
 }
 
 type env struct {
-	t    *testing.T
+	t    testing.TB
 	db   *store.DB
 	svc  *device.Service
 	live *live
@@ -218,6 +218,53 @@ func TestAuthenticate_andRotate(t *testing.T) {
 		require.NoError(t, e.svc.Rotate(t.Context(), c.id, protocol.HashSecret(next.secret)), "announced once more")
 		_, err = e.svc.Authenticate(t.Context(), next.bearer())
 		require.NoError(t, err)
+	})
+}
+
+// An older secret is a restored disk or a copy. It is not shut out, but gets nothing until an admin decides;
+// then the identity is its, and the other one's use leads to the next quarantine.
+func TestAdmit_anOlderSecretQuarantines(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, e *env) {
+		old := e.enroll(false)
+		now := old
+		now.secret = random()
+		require.NoError(t, e.svc.Rotate(t.Context(), old.id, protocol.HashSecret(now.secret)))
+		admitted := func(c computer) string {
+			d, err := e.svc.Admit(t.Context(), c.bearer())
+			require.NoError(t, err)
+			return d.State
+		}
+		require.Equal(t, protocol.DeviceActive, admitted(now), "the first use of the next one")
+		_, err := e.svc.Authenticate(t.Context(), old.bearer())
+		require.True(t, fault.Is(err, fault.Unauthenticated), "a request that was under way does no harm")
+		require.Equal(t, protocol.DeviceActive, admitted(now))
+
+		for _, c := range []computer{old, now, old} {
+			require.Equal(t, protocol.DeviceQuarantined, admitted(c))
+			if c == old {
+				require.True(t, fault.Is(e.svc.Rotate(t.Context(), c.id, protocol.HashSecret(random())), fault.Conflict))
+			}
+		}
+		_, err = e.svc.Authenticate(t.Context(), old.bearer())
+		require.True(t, fault.Is(err, fault.Unauthenticated), "it may be stolen: it reports nothing and takes no line away")
+		_, err = e.svc.Authenticate(t.Context(), now.bearer())
+		require.NoError(t, err, "what ran already is still reported")
+		d, err := e.svc.Get(t.Context(), old.id)
+		require.NoError(t, err)
+		require.Contains(t, d.QuarantineReason, "older secret")
+		require.Len(t, e.changes, 1)
+		_, err = e.svc.Approve(t.Context(), old.id)
+		require.NoError(t, err)
+		require.Equal(t, protocol.DeviceActive, admitted(old))
+		_, err = e.svc.Authenticate(t.Context(), old.bearer())
+		require.NoError(t, err)
+		require.Equal(t, protocol.DeviceQuarantined, admitted(now), "the other one is the copy now")
+		_, err = e.svc.Approve(t.Context(), old.id)
+		require.NoError(t, err)
+		require.Equal(t, protocol.DeviceActive, admitted(now), "an approval can be made good")
+		_, err = e.svc.Admit(t.Context(), protocol.Credential(old.id, random()))
+		require.True(t, fault.Is(err, fault.Unauthenticated))
 	})
 }
 

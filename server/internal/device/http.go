@@ -90,9 +90,10 @@ type (
 	viewOutput struct{ Body DeviceView }
 	listInput  struct {
 		api.PageParams
-		Query     string `query:"q" maxLength:"200" doc:"part of hostname, system, agent version or id"`
-		State     string `query:"state" enum:"pending,active,quarantined,revoked"`
-		Connected string `query:"connected" enum:"true,false"`
+		Query      string `query:"q" maxLength:"200" doc:"part of hostname, system, agent version or id"`
+		State      string `query:"state" enum:"pending,active,quarantined,revoked"`
+		Connected  string `query:"connected" enum:"true,false"`
+		TrustBelow int    `query:"trust_below" minimum:"0" doc:"not revoked, and has not confirmed the trust document of this version"`
 	}
 	listOutput   struct{ Body api.Page[DeviceView] }
 	wakeupOutput struct {
@@ -153,7 +154,7 @@ func (a *API) list(ctx context.Context, in *listInput) (*listOutput, error) {
 		yes := in.Connected == "true"
 		connected = &yes
 	}
-	devices, err := a.opt.Service.List(ctx, Filter{Query: in.Query, State: in.State, Connected: connected, After: after, Limit: in.Fetch()})
+	devices, err := a.opt.Service.List(ctx, Filter{Query: in.Query, State: in.State, Connected: connected, TrustBelow: in.TrustBelow, After: after, Limit: in.Fetch()})
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,9 @@ func (s *Service) CheckIn(ctx context.Context, d Device, req protocol.CheckInReq
 	}
 	s.mu.Unlock()
 	if req.Facts != nil {
-		if err := s.UpdateFacts(ctx, d.ID, *req.Facts); err != nil {
+		f := *req.Facts
+		f.ChangedAt = now // they were read just now, whatever the device's clock says
+		if err := s.UpdateFacts(ctx, d.ID, f); err != nil {
 			return d, err
 		}
 	}
@@ -50,16 +52,16 @@ func (s *Service) identify(ctx context.Context, d Device, instance, machine stri
 	}
 	switch {
 	case machine != "" && d.machineID != "" && machine != d.machineID:
-		return s.quarantine(ctx, d, machine, fmt.Sprintf("enrolled on machine %s, now used on machine %s", d.machineID, machine))
+		return s.quarantine(ctx, d, evidence{machine: machine}, fmt.Sprintf("enrolled on machine %s, now used on machine %s", d.machineID, machine))
 	case instance != "" && slices.Contains(d.pastInstances, instance):
-		return s.quarantine(ctx, d, machine, "two running agents use this identity at the same time")
+		return s.quarantine(ctx, d, evidence{machine: machine}, "two running agents use this identity at the same time")
 	case instance != "" && instance != d.instanceID:
 		past := d.pastInstances
 		if d.instanceID != "" {
 			past = append([]string{d.instanceID}, past...)
 		}
 		past = past[:min(len(past), pastKept)]
-		if err := s.store.setInstance(ctx, d.ID, instance, past); err != nil {
+		if err := s.instances.Do(ctx, instanceNote{d.ID, instance, past}); err != nil {
 			return d, err
 		}
 		d.instanceID, d.pastInstances = instance, past
@@ -73,8 +75,8 @@ func (s *Service) identify(ctx context.Context, d Device, instance, machine stri
 	return d, nil
 }
 
-func (s *Service) quarantine(ctx context.Context, d Device, machine, reason string) (Device, error) {
-	changed, err := s.store.quarantine(ctx, d.ID, machine, reason)
+func (s *Service) quarantine(ctx context.Context, d Device, seen evidence, reason string) (Device, error) {
+	changed, err := s.store.quarantine(ctx, d.ID, seen, reason)
 	if err != nil {
 		return d, err
 	}

@@ -31,8 +31,10 @@ type deviceRow struct {
 	Nonce            string
 	SecretSHA256     string `gorm:"column:secret_sha256"`
 	NextSHA256       string `gorm:"column:next_sha256"`
+	PreviousSHA256   string `gorm:"column:previous_sha256"`
 	MachineID        string
 	SeenMachineID    string
+	SeenSecretSHA256 string `gorm:"column:seen_secret_sha256"`
 	InstanceID       string
 	PastInstances    string
 	QuarantineReason string
@@ -67,7 +69,7 @@ func (r deviceRow) device() Device {
 
 func (s *deviceStore) first(ctx context.Context, id string, omit ...string) (deviceRow, error) {
 	var row deviceRow
-	err := s.db.With(ctx).Omit(omit...).Where("id = ?", id).Take(&row).Error
+	err := s.db.Hot(ctx).Omit(omit...).Where("id = ?", id).Take(&row).Error
 	if errors.Is(err, gorm.ErrRecordNotFound) {
 		return row, fault.New(fault.NotFound, "there is no device %q", id)
 	}
@@ -97,9 +99,11 @@ func (s *deviceStore) where(query string, args ...any) *gorm.DB {
 	return s.db.Session(&gorm.Session{NewDB: true}).Where(query, args...)
 }
 
-func (s *deviceStore) promote(ctx context.Context, id, next string) error {
-	_, err := s.update(ctx, "take next secret into use", s.where("id = ? AND next_sha256 = ?", id, next),
-		map[string]any{"secret_sha256": next, "next_sha256": ""})
+// promote makes row's next secret the present one; the present one is remembered as the previous.
+func (s *deviceStore) promote(ctx context.Context, row deviceRow) error {
+	_, err := s.update(ctx, "take next secret into use",
+		s.where("id = ? AND next_sha256 = ? AND secret_sha256 = ?", row.ID, row.NextSHA256, row.SecretSHA256),
+		map[string]any{"secret_sha256": row.NextSHA256, "next_sha256": "", "previous_sha256": row.SecretSHA256})
 	return err
 }
 
@@ -121,14 +125,18 @@ func (s *deviceStore) approve(ctx context.Context, id string) (bool, error) {
 	case protocol.DeviceRevoked:
 		return false, fault.New(fault.Conflict, "device %s is revoked for good; enroll it again", id)
 	}
-	machine := row.MachineID
-	if row.SeenMachineID != "" {
-		machine = row.SeenMachineID
+	values := map[string]any{
+		"state": protocol.DeviceActive, "quarantine_reason": "", "instance_id": "", "past_instances": "",
+		"seen_machine_id": "", "seen_secret_sha256": "",
 	}
-	return s.update(ctx, "approve device", s.where("id = ? AND state = ?", id, row.State), map[string]any{
-		"state": protocol.DeviceActive, "machine_id": machine, "seen_machine_id": "", "quarantine_reason": "",
-		"instance_id": "", "past_instances": "",
-	})
+	if row.SeenMachineID != "" {
+		values["machine_id"] = row.SeenMachineID
+	}
+	if row.SeenSecretSHA256 != "" {
+		values["secret_sha256"], values["next_sha256"], values["previous_sha256"] = row.SeenSecretSHA256, "", row.SecretSHA256
+	}
+	return s.update(ctx, "approve device",
+		s.where("id = ? AND state = ? AND secret_sha256 = ?", id, row.State, row.SecretSHA256), values)
 }
 
 func (s *deviceStore) revoke(ctx context.Context, id string) (bool, error) {
@@ -139,16 +147,43 @@ func (s *deviceStore) revoke(ctx context.Context, id string) (bool, error) {
 		map[string]any{"state": protocol.DeviceRevoked, "next_sha256": ""})
 }
 
-func (s *deviceStore) quarantine(ctx context.Context, id, machine, reason string) (bool, error) {
-	return s.update(ctx, "quarantine device",
-		s.where("id = ? AND state IN ?", id, []string{protocol.DeviceActive, protocol.DevicePending}),
-		map[string]any{"state": protocol.DeviceQuarantined, "seen_machine_id": machine, "quarantine_reason": clean(reason, 500)})
+// evidence is what gave the other copy of a device away. Approve makes it the device's own.
+type evidence struct {
+	machine string
+	secret  string // SHA-256
 }
 
-func (s *deviceStore) setInstance(ctx context.Context, id, instance string, past []string) error {
-	_, err := s.update(ctx, "remember agent instance", s.where("id = ?", id),
-		map[string]any{"instance_id": instance, "past_instances": strings.Join(past, " ")})
-	return err
+func (s *deviceStore) quarantine(ctx context.Context, id string, seen evidence, reason string) (bool, error) {
+	return s.update(ctx, "quarantine device",
+		s.where("id = ? AND state IN ?", id, []string{protocol.DeviceActive, protocol.DevicePending}),
+		map[string]any{
+			"state": protocol.DeviceQuarantined, "quarantine_reason": clean(reason, 500),
+			"seen_machine_id": seen.machine, "seen_secret_sha256": seen.secret,
+		})
+}
+
+// instanceNote is the instance of a device's agent that checked in last, and those before it.
+type instanceNote struct {
+	id, instance string
+	past         []string
+}
+
+// setInstances remembers many at once: after a power cut all agents start at the same time.
+func (s *deviceStore) setInstances(ctx context.Context, notes []instanceNote) error {
+	now := store.Now()
+	err := s.db.Tx(ctx, func(tx *gorm.DB) error {
+		for _, n := range notes {
+			values := map[string]any{"instance_id": n.instance, "past_instances": strings.Join(n.past, " "), "updated_at": now}
+			if err := tx.Model(&deviceRow{}).Where("id = ?", n.id).UpdateColumns(values).Error; err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("remember agent instances: %w", err)
+	}
+	return nil
 }
 
 func (s *deviceStore) setMachine(ctx context.Context, id, machine string) error {
@@ -241,6 +276,7 @@ func (s *deviceStore) allTargets(ctx context.Context) ([]Target, error) {
 type filter struct {
 	query string
 	state string
+	below int // trust version; 0 for all
 	after []string
 	limit int
 }
@@ -251,6 +287,9 @@ func (s *deviceStore) list(ctx context.Context, f filter) ([]deviceRow, error) {
 	if f.state != "" {
 		tx = tx.Where("state = ?", f.state)
 	}
+	if f.below > 0 {
+		tx = tx.Where("trust_version < ? AND state <> ?", f.below, protocol.DeviceRevoked)
+	}
 	if f.after != nil {
 		tx = tx.Where("(hostname > ? OR (hostname = ? AND id > ?))", f.after[0], f.after[0], f.after[1])
 	}
@@ -259,4 +298,19 @@ func (s *deviceStore) list(ctx context.Context, f filter) ([]deviceRow, error) {
 		return nil, fmt.Errorf("list devices: %w", err)
 	}
 	return rows, nil
+}
+
+// trustVersions counts the devices that are not revoked by the trust document that they confirmed.
+func (s *deviceStore) trustVersions(ctx context.Context) (map[int]int, error) {
+	var found []struct{ TrustVersion, Devices int }
+	err := s.db.With(ctx).Model(&deviceRow{}).Select("trust_version, COUNT(*) AS devices").
+		Where("state <> ?", protocol.DeviceRevoked).Group("trust_version").Find(&found).Error
+	if err != nil {
+		return nil, fmt.Errorf("count devices by trust document: %w", err)
+	}
+	counts := map[int]int{}
+	for _, f := range found {
+		counts[f.TrustVersion] = f.Devices
+	}
+	return counts, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/protocol"
 	"github.com/muster/muster/server/internal/api"
 )
 
@@ -19,6 +20,7 @@ const (
 	answerWithin = time.Minute      // to be done with an ordinary request
 	validWithin  = 15 * time.Second // to look whether a listener may still listen
 	streamWithin = time.Hour        // to pass the bytes of an upload's part or a fragment
+	stalledAfter = time.Minute      // without a byte of these
 )
 
 // middleware lists what every request passes, outermost first.
@@ -126,23 +128,20 @@ func limited(next echo.HandlerFunc) echo.HandlerFunc {
 		_ = rc.SetWriteDeadline(deadline.Add(10 * time.Second))
 		ctx, cancel := context.WithDeadline(r.Context(), deadline)
 		defer cancel()
-		c.SetRequest(r.WithContext(ctx))
+		r = r.WithContext(ctx)
+		if streams(r) {
+			p := &pace{rc: rc, limit: stalledAfter, last: deadline}
+			r.Body = &pacedReader{ReadCloser: r.Body, pace: p}
+			c.Response().Writer = &pacedWriter{ResponseWriter: c.Response().Writer, pace: p}
+		}
+		c.SetRequest(r)
 		return next(c)
 	}
 }
 
-// streams reports whether a request moves bytes for as long as the network needs, or reads through a
-// whole archive.
+// streams reports whether a request moves bytes for as long as the network needs.
 func streams(r *http.Request) bool {
-	path := r.URL.Path
-	switch r.Method {
-	case http.MethodPatch:
-		return true
-	case http.MethodPost:
-		return strings.HasPrefix(path, api.Path+"/uploads/") && strings.HasSuffix(path, "/finish")
-	default:
-		return strings.HasPrefix(path, "/agent/v1/fragments/")
-	}
+	return r.Method == http.MethodPatch || r.Method != http.MethodPost && strings.HasPrefix(r.URL.Path, protocol.PathFragment+"/")
 }
 
 // sameOrigin refuses changes that a browser sends on behalf of another site. Programs, which send

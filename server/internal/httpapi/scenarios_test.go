@@ -62,6 +62,9 @@ var scenarios = merge(
 
 		"get-trust":           {good: at("/trust")},
 		"publish-trust":       {good: nextTrust},
+		"cosign-trust":        {good: proposedTrust, conflict: staleTrust},
+		"rotate-trust-keys":   {good: at("/trust/rotation")},
+		"remove-trust-key":    {good: extraAuthor, conflict: theRoot},
 		"add-trust-key":       {good: newAuthor, conflict: knownAuthor},
 		"revoke-instructions": {good: send("/trust/revocations", map[string]any{"names": []string{"01900000-0000-7000-8000-000000000001"}})},
 	},
@@ -208,6 +211,58 @@ func knownAuthor(t *testing.T, w *world) request {
 	t.Helper()
 	r := newAuthor(t, w)
 	w.admin.Do(t, http.MethodPost, api.Path+r.path, r.body).JSON(t, http.StatusOK, nil)
+	return r
+}
+
+// extraAuthor is a trusted key that nobody needs.
+func extraAuthor(t *testing.T, w *world) request {
+	t.Helper()
+	r := knownAuthor(t, w)
+	public, ok := r.body.(map[string]any)["public"].([]byte)
+	require.True(t, ok)
+	return request{path: "/trust/keys/" + trust.KeyID(public)}
+}
+
+// theRoot is a key that the server does not remove by itself.
+func theRoot(t *testing.T, w *world) request {
+	t.Helper()
+	present, _ := presentTrust(t, w)
+	return request{path: "/trust/keys/" + present.RootFingerprint}
+}
+
+type shownTrust struct {
+	Envelope        []byte `json:"envelope"`
+	RootFingerprint string `json:"root_fingerprint"`
+}
+
+func presentTrust(t *testing.T, w *world) (shownTrust, *trust.Document) {
+	t.Helper()
+	var now shownTrust
+	w.admin.Do(t, http.MethodGet, api.Path+"/trust", nil).JSON(t, 200, &now)
+	doc, err := trust.VerifyChain(now.RootFingerprint, nil, [][]byte{now.Envelope})
+	require.NoError(t, err)
+	return now, doc
+}
+
+// proposedTrust is the next document with one more author, signed by nobody yet.
+func proposedTrust(t *testing.T, w *world) request {
+	t.Helper()
+	_, doc := presentTrust(t, w)
+	author, err := trust.GenerateKey()
+	require.NoError(t, err)
+	next, err := doc.Next(trust.Change{Add: []trust.Key{author.Entry(trust.RoleAuthor)}}, time.Now())
+	require.NoError(t, err)
+	envelope, err := next.Propose()
+	require.NoError(t, err)
+	return request{path: "/trust/signature", body: map[string]any{"envelope": base64.StdEncoding.EncodeToString(envelope)}}
+}
+
+// staleTrust was made from a document that is not in force any more.
+func staleTrust(t *testing.T, w *world) request {
+	t.Helper()
+	r := proposedTrust(t, w)
+	newer := proposedTrust(t, w)
+	w.admin.Do(t, http.MethodPost, api.Path+newer.path, newer.body).JSON(t, http.StatusOK, nil)
 	return r
 }
 

@@ -2,10 +2,13 @@ package hub
 
 import (
 	"context"
+	"io"
 	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/muster/muster/packages/fault"
 )
 
 // wakeup is the only order a device ever gets over its WebSocket.
@@ -56,7 +59,7 @@ func (h *Hub) read(c *conn, receive Receiver) {
 		if c.alive() != nil {
 			return
 		}
-		kind, data, err := c.ws.ReadMessage()
+		kind, r, err := c.ws.NextReader()
 		if err != nil {
 			return
 		}
@@ -64,15 +67,34 @@ func (h *Hub) read(c *conn, receive Receiver) {
 			c.goodbye(websocket.CloseUnsupportedData, "only text messages")
 			return
 		}
-		answer, err := receive(c.ctx, data)
-		if err != nil {
-			c.goodbye(websocket.ClosePolicyViolation, "message refused")
+		answer, ok := h.take(c, r, receive)
+		if !ok {
 			return
 		}
 		if answer != nil && !c.send(frame{kind: websocket.TextMessage, data: answer}) {
 			return
 		}
 	}
+}
+
+// take reads one message and hands it to receive. When it is not ok the connection has ended.
+func (h *Hub) take(c *conn, r io.Reader, receive Receiver) (answer []byte, ok bool) {
+	r, release := h.messages.Reader(r)
+	defer release()
+	data, err := io.ReadAll(r)
+	if fault.Is(err, fault.Unavailable) {
+		c.goodbye(websocket.CloseTryAgainLater, "too many large messages at once")
+		return nil, false
+	}
+	if err != nil {
+		c.end()
+		return nil, false
+	}
+	if answer, err = receive(c.ctx, data); err != nil {
+		c.goodbye(websocket.ClosePolicyViolation, "message refused")
+		return nil, false
+	}
+	return answer, true
 }
 
 // wake queues a wakeup unless one is queued already; it reports whether the connection lives.

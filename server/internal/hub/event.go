@@ -33,22 +33,30 @@ type eventKey struct{ kind, id string }
 // eventQueue gathers events between two deliveries, the newest per thing.
 type eventQueue struct {
 	mu      sync.Mutex
-	pending map[eventKey]Event
+	pending map[eventKey]Event // at most one more than collapseAt per type
+	count   map[string]int     // of pending, by type
 	more    chan struct{}
 }
 
 func (q *eventQueue) init() {
-	q.pending = map[eventKey]Event{}
+	q.pending, q.count = map[eventKey]Event{}, map[string]int{}
 	q.more = make(chan struct{}, 1)
 }
 
 func (q *eventQueue) add(e Event) {
 	q.mu.Lock()
 	key := eventKey{e.Type, e.ID}
-	if old, ok := q.pending[key]; ok && e.Progress == nil {
+	old, known := q.pending[key]
+	if known && e.Progress == nil {
 		e.Progress = old.Progress
 	}
-	q.pending[key] = e
+	if !known && q.count[e.Type] <= collapseAt { // of more it is only told that they are many
+		q.count[e.Type]++
+		known = true
+	}
+	if known {
+		q.pending[key] = e
+	}
 	q.mu.Unlock()
 	select {
 	case q.more <- struct{}{}:
@@ -59,13 +67,9 @@ func (q *eventQueue) add(e Event) {
 // take empties the queue, collapsing a type of which too many things changed.
 func (q *eventQueue) take() []Event {
 	q.mu.Lock()
-	pending := q.pending
-	q.pending = map[eventKey]Event{}
+	pending, count := q.pending, q.count
+	q.pending, q.count = map[eventKey]Event{}, map[string]int{}
 	q.mu.Unlock()
-	count := map[string]int{}
-	for key := range pending {
-		count[key.kind]++
-	}
 	var events []Event
 	for kind, n := range count {
 		if n > collapseAt {

@@ -16,7 +16,6 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -26,18 +25,23 @@ import (
 
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/server/internal/budget"
 	"github.com/muster/muster/server/internal/bus"
 )
 
 // Topics on the bus.
 const (
-	topicWake  = "device.wake"       // device ids, one per line
-	topicCut   = "device.disconnect" // a device id
-	topicEvent = "browser.event"     // an Event as JSON
+	topicWake     = "device.wake"       // a device id
+	topicWakeMany = "device.wake-many"  // device ids, one per line
+	topicCut      = "device.disconnect" // a device id
+	topicEvent    = "browser.event"     // an Event as JSON
 )
 
 // pingSlots spreads the pings of all connections over the ping interval.
 const pingSlots = 16
+
+// messagesBudget is how much memory large messages of all connections may take until they are answered.
+const messagesBudget = 128 << 20
 
 // Options configure a Hub. Zero values take the defaults named here.
 type Options struct {
@@ -48,7 +52,8 @@ type Options struct {
 	PingEvery         time.Duration // 60 s; a peer silent for twice as long is cut
 	WriteTimeout      time.Duration // 10 s
 	Queue             int           // 64 messages per device
-	WakePerSecond     int           // 200 devices of WakeMany
+	WakesUnderWay     int           // 128 devices woken by WakeMany that have not checked in yet
+	WakePatience      time.Duration // 4 s; who has not checked in by then is counted no longer
 	UpgradesPerSecond int           // 500 new connections; more are told to come back
 	MaxBrowsers       int           // 1000
 	FlushEvery        time.Duration // 250 ms between two deliveries of browser events
@@ -64,8 +69,11 @@ func (o *Options) setDefaults() {
 	if o.Queue <= 0 {
 		o.Queue = 64
 	}
-	if o.WakePerSecond <= 0 {
-		o.WakePerSecond = 200
+	if o.WakesUnderWay <= 0 {
+		o.WakesUnderWay = 128
+	}
+	if o.WakePatience <= 0 {
+		o.WakePatience = 4 * time.Second
 	}
 	if o.UpgradesPerSecond <= 0 {
 		o.UpgradesPerSecond = 500
@@ -102,6 +110,8 @@ type Hub struct {
 	devices  map[string]*conn
 	browsers map[*conn]struct{}
 
+	messages *budget.Budget // of large messages that arrive
+
 	wakes  wakeQueue
 	events eventQueue
 }
@@ -116,6 +126,7 @@ func New(opt Options) *Hub {
 		upgrades: rate.NewLimiter(rate.Limit(opt.UpgradesPerSecond), opt.UpgradesPerSecond),
 		devices:  map[string]*conn{},
 		browsers: map[*conn]struct{}{},
+		messages: budget.New(messagesBudget),
 	}
 	h.device = upgrader(opt, pool, protocol.SocketProtocol)
 	h.browser = upgrader(opt, pool)
@@ -125,7 +136,8 @@ func New(opt Options) *Hub {
 	h.metrics = newMetrics(opt.Registerer, h)
 
 	cancels := []func(){
-		opt.Bus.Subscribe(topicWake, h.onWake),
+		opt.Bus.Subscribe(topicWake, func(p []byte) { h.wakeLocal(string(p)) }),
+		opt.Bus.Subscribe(topicWakeMany, h.onWakeMany),
 		opt.Bus.Subscribe(topicCut, func(p []byte) { h.cutLocal(string(p)) }),
 		opt.Bus.Subscribe(topicEvent, h.onEvent),
 	}
@@ -142,8 +154,8 @@ func New(opt Options) *Hub {
 }
 
 // AcceptDevice upgrades the request of an authenticated device and returns at once; the connection
-// lives on in goroutines of its own. Its first message is a wakeup. An error is a fault and nothing has
-// been written yet.
+// lives on in goroutines of its own. Its first message is a wakeup, paced as WakeMany paces them. An
+// error is a fault and nothing has been written yet.
 func (h *Hub) AcceptDevice(w http.ResponseWriter, r *http.Request, deviceID string, receive Receiver) error {
 	if !slices.Contains(websocket.Subprotocols(r), protocol.SocketProtocol) {
 		return fault.New(fault.Invalid, "the WebSocket must ask for sub-protocol %q", protocol.SocketProtocol)
@@ -176,8 +188,8 @@ func (h *Hub) AcceptDevice(w http.ResponseWriter, r *http.Request, deviceID stri
 	} else {
 		h.Notify(Event{Type: "device", ID: deviceID, DeviceID: deviceID})
 	}
-	// What was assigned before this moment was said to nobody.
-	c.wake()
+	// What was assigned before this moment was said to nobody. After a restart all devices come at once.
+	h.wakes.add(deviceID)
 	go func() {
 		defer h.wg.Done()
 		h.read(c, receive)
@@ -353,16 +365,5 @@ func (h *Hub) inSlot(slot int) []*conn {
 func (h *Hub) Wake(deviceID string) {
 	if err := h.opt.Bus.Publish(topicWake, []byte(deviceID)); err != nil {
 		h.log.Warn("wake device", "device", deviceID, "err", err)
-	}
-}
-
-func (h *Hub) onWake(payload []byte) {
-	for id := range strings.SplitSeq(string(payload), "\n") {
-		h.mu.Lock()
-		c := h.devices[id]
-		h.mu.Unlock()
-		if c != nil && c.wake() {
-			h.metrics.wakeups.Inc()
-		}
 	}
 }

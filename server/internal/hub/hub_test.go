@@ -106,22 +106,53 @@ func TestWake_tellsTheDeviceToCheckIn(t *testing.T) {
 	require.Equal(t, protocol.SocketWakeup, m.Type)
 }
 
-func TestWakeMany_isPaced(t *testing.T) {
+// A wave goes as its check-ins come: no more devices are woken than may be under way, each once, and each
+// check-in lets the next one go.
+func TestWakeMany_isPacedByCheckIns(t *testing.T) {
 	t.Parallel()
-	e := start(t, hub.Options{WakePerSecond: 100})
+	const devices, most = 12, 3
+	e := start(t, hub.Options{WakesUnderWay: most, WakePatience: time.Hour})
 	var ids []string
-	var conns []*websocket.Conn
-	for i := range 30 {
+	woken := make(chan string, 2*devices)
+	for i := range devices {
 		id := fmt.Sprint("d", i)
 		ids = append(ids, id)
-		conns = append(conns, e.dialDevice(t, id))
+		ws := e.dialDevice(t, id)
+		e.hub.CheckedIn(id) // the wakeup of every new connection
+		go func() {
+			for {
+				if _, _, err := ws.ReadMessage(); err != nil {
+					return
+				}
+				woken <- id
+			}
+		}()
 	}
-	begin := time.Now()
-	e.hub.WakeMany(append(ids, ids...)) // each once
+	e.hub.WakeMany(append(ids, ids...))
+	e.hub.WakeMany([]string{"nobody", "nobody else"})
+	var heard []string
+	for n := range devices {
+		heard = append(heard, <-woken)
+		if n >= most-1 {
+			require.Empty(t, woken, "more are under way than may be")
+			e.hub.CheckedIn(heard[n-most+1])
+		}
+	}
+	require.ElementsMatch(t, ids, heard, "each once")
+}
+
+// Devices that are woken and do not come hold up the others for a while only.
+func TestWakeMany_goesOnWithoutTheSilent(t *testing.T) {
+	t.Parallel()
+	e := start(t, hub.Options{WakesUnderWay: 1, WakePatience: 20 * time.Millisecond})
+	var conns []*websocket.Conn
+	for i := range 5 {
+		conns = append(conns, e.dialDevice(t, fmt.Sprint("d", i)))
+	}
+	e.hub.WakeMany([]string{"d0", "d1", "d2", "d3", "d4"})
 	for _, ws := range conns {
-		readText(t, ws)
+		require.Contains(t, readText(t, ws), protocol.SocketWakeup)
 	}
-	require.Greater(t, time.Since(begin), 150*time.Millisecond, "30 devices at 100 a second")
 }
 
 func TestAcceptDevice_newerReplacesOlder(t *testing.T) {
@@ -345,7 +376,7 @@ func TestClose_saysGoodbye(t *testing.T) {
 
 func TestHub_concurrent(t *testing.T) {
 	t.Parallel()
-	e := start(t, hub.Options{PingEvery: 20 * time.Millisecond, FlushEvery: time.Millisecond, WakePerSecond: 10000})
+	e := start(t, hub.Options{PingEvery: 20 * time.Millisecond, FlushEvery: time.Millisecond, WakePatience: time.Millisecond})
 	e.onReceive(func(_ context.Context, d []byte) ([]byte, error) { return d, nil })
 	browser := e.dialBrowser(t)
 	go func() {
@@ -368,6 +399,7 @@ func TestHub_concurrent(t *testing.T) {
 				_ = resp.Body.Close()
 				_ = ws.WriteMessage(websocket.TextMessage, []byte("hello"))
 				e.hub.Wake(id)
+				e.hub.CheckedIn(id)
 				e.hub.WakeMany([]string{"d0", "d1", "d2"})
 				e.hub.Notify(hub.Event{Type: "deployment", ID: fmt.Sprint(n)})
 				e.hub.Connected(id)

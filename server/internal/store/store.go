@@ -63,6 +63,9 @@ func Open(ctx context.Context, url string, log *slog.Logger) (*DB, error) {
 		return nil, fmt.Errorf("open database %s: %w", t.name(), err)
 	}
 	t.limit(pool)
+	if t.dialect == SQLite {
+		serialize(g, pool)
+	}
 	if err := pool.PingContext(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("reach database %s: %w", t.name(), err), pool.Close())
 	}
@@ -74,6 +77,12 @@ func Now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
 // With is a handle whose statements end with ctx.
 func (db *DB) With(ctx context.Context) *gorm.DB { return db.WithContext(ctx) }
+
+// Hot is With for the few reads that every contact of a device makes: SQLite keeps them prepared, since
+// reading their text would cost more than they do. Never write by it: it would not wait for its turn.
+func (db *DB) Hot(ctx context.Context) *gorm.DB {
+	return db.Session(&gorm.Session{Context: ctx, PrepareStmt: db.Dialect == SQLite})
+}
 
 // Close closes all connections.
 func (db *DB) Close() error {

@@ -84,6 +84,47 @@ func TestTx_manyWritersLoseNothing(t *testing.T) {
 	})
 }
 
+// Writers that wait hold no connection: readers go on, however many wait, and who gives up waiting leaves no
+// turn behind.
+func TestTx_waitingWritersLeaveRoomForReaders(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		makeThings(t, db)
+		require.NoError(t, db.Create(&[]thing{{ID: "1", Name: "a"}, {ID: "2", Name: "b"}}).Error)
+		const waiting = 100 // more than there are connections
+		ctx, giveUp := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		begun := make(chan struct{}, waiting)
+		require.NoError(t, db.Tx(t.Context(), func(tx *gorm.DB) error {
+			if err := tx.Model(&thing{}).Where("id = 1").Update("count", 1).Error; err != nil {
+				return err
+			}
+			if db.Dialect == store.SQLite { // elsewhere rows are locked, and waiting takes a connection
+				for range waiting {
+					wg.Go(func() {
+						begun <- struct{}{}
+						_ = db.With(ctx).Model(&thing{}).Where("id = 2").Update("count", 2).Error
+					})
+				}
+				for range waiting {
+					<-begun
+				}
+			}
+			for range 20 {
+				var found thing
+				if err := db.With(t.Context()).Where("id = 2").Take(&found).Error; err != nil {
+					return err
+				}
+			}
+			giveUp()
+			return nil
+		}))
+		wg.Wait()
+		require.NoError(t, db.Tx(t.Context(), func(tx *gorm.DB) error { return tx.Create(&thing{ID: "3", Name: "c"}).Error }))
+		require.NoError(t, db.Create(&thing{ID: "4", Name: "d"}).Error)
+	})
+}
+
 func TestOpen_translatesDuplicates(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {

@@ -140,7 +140,7 @@ func createPrivate(path string) error {
 func (t target) limit(pool *sql.DB) {
 	if t.dialect == SQLite {
 		pool.SetMaxOpenConns(8) // one writes, the others read; each holds some memory
-		pool.SetMaxIdleConns(4)
+		pool.SetMaxIdleConns(8) // opening one costs more than many statements
 		pool.SetConnMaxIdleTime(5 * time.Minute)
 		return
 	}

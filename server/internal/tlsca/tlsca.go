@@ -67,7 +67,7 @@ func Open(o Options) (*Authority, error) {
 		o.Now = time.Now
 	}
 	a := &Authority{opt: o}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+	if err := atomicfile.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make directory of the certificate authority: %w", err)
 	}
 	if err := a.loadKey(); err != nil {

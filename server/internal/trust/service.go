@@ -3,34 +3,29 @@
 // A new server makes a root key and a server key for itself, so that its first package works within a
 // minute; the first trust document says that this server can sign. From then on every document is
 // checked exactly as a device checks it before it is stored, and stored before it is handed out. Keys
-// are written before the document that names them: a crash in between is repaired at the next start.
-// Catalog signs and verifies through it, agentapi hands the chain to devices.
+// are written before the document that names them, and deleted after the document that no longer does:
+// a crash in between is repaired at the next start. Catalog signs and verifies through it, agentapi
+// hands the chain to devices.
 package trust
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/instruction"
+	"github.com/muster/muster/packages/protocol"
 	"github.com/muster/muster/packages/trust"
 	"github.com/muster/muster/server/internal/store"
 )
 
-// Files of the key directory.
-const (
-	rootFile   = "root.pem"
-	serverFile = "server.pem"
-)
+// maxHistory bounds the documents that are kept though no device needs them any more, in bytes.
+const maxHistory = 8 << 20
 
 // Options are what a Service needs.
 type Options struct {
@@ -40,33 +35,33 @@ type Options struct {
 	Now  func() time.Time // store.Now when nil
 }
 
-// Service holds the chain in memory; documents are few and small.
+// Service holds the chain in memory; its size is bounded.
 type Service struct {
 	rows rows
-	keys string
+	keys keyring
 	log  *slog.Logger
 	now  func() time.Time
 
-	mu    sync.RWMutex
-	chain []link // oldest first
-	// The private keys; zero values on a server that has handed them over.
-	root, server trust.PrivateKey
-}
+	mu      sync.RWMutex
+	history []trust.Link // all that the database has, oldest first
+	chain   []trust.Link // what devices need of it
+	added   map[string]time.Time
 
-// link is one document of the chain.
-type link struct {
-	doc      *trust.Document
-	envelope json.RawMessage
+	watchers []func(context.Context)
 }
 
 // New makes the Service; Start must follow.
 func New(o Options) *Service {
-	s := &Service{rows: rows{o.DB}, keys: o.Keys, log: o.Log, now: o.Now}
+	s := &Service{rows: rows{o.DB}, keys: keyring{dir: o.Keys, log: o.Log}, log: o.Log, now: o.Now, added: map[string]time.Time{}}
 	if s.now == nil {
 		s.now = store.Now
 	}
 	return s
 }
+
+// Subscribe adds fn to those who are told, after the commit, that there is a newer document. It is for
+// wiring, before the service is used.
+func (s *Service) Subscribe(fn func(context.Context)) { s.watchers = append(s.watchers, fn) }
 
 // Start loads keys and chain, and makes both on a new server.
 func (s *Service) Start(ctx context.Context) error {
@@ -79,37 +74,27 @@ func (s *Service) Start(ctx context.Context) error {
 			return err
 		}
 	}
-	chain, err := readChain(envelopes)
-	if err != nil {
-		return err
-	}
-	root, err := loadIfThere(filepath.Join(s.keys, rootFile))
-	if err != nil {
-		return err
-	}
-	server, err := loadIfThere(filepath.Join(s.keys, serverFile))
+	links, err := follow(envelopes)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.chain, s.root, s.server = chain, root, server
-	if server.ID() != "" && !s.canSign() {
-		s.log.WarnContext(ctx, "the server's key is not in the trust document: packages must be signed by an author", "key", server.ID())
+	for _, l := range links {
+		s.take(l)
+	}
+	if err := s.keys.settle(ctx, s.history); err != nil {
+		return err
+	}
+	if id := s.keys.server.ID(); id != "" && !s.canSign() {
+		s.log.WarnContext(ctx, "the server's key is not in the trust document: packages must be signed by an author", "key", id)
 	}
 	return nil
 }
 
 // begin makes the first trust document. Keys that an interrupted start left are used.
 func (s *Service) begin(ctx context.Context) ([]string, error) {
-	if err := os.MkdirAll(s.keys, 0o700); err != nil {
-		return nil, fmt.Errorf("make key directory: %w", err)
-	}
-	root, err := loadOrMake(filepath.Join(s.keys, rootFile))
-	if err != nil {
-		return nil, err
-	}
-	server, err := loadOrMake(filepath.Join(s.keys, serverFile))
+	root, server, err := s.keys.make()
 	if err != nil {
 		return nil, err
 	}
@@ -131,49 +116,32 @@ func (s *Service) begin(ctx context.Context) ([]string, error) {
 	return []string{string(envelope)}, nil
 }
 
-func loadOrMake(path string) (trust.PrivateKey, error) {
-	k, err := loadIfThere(path)
-	if err != nil || k.ID() != "" {
-		return k, err
+// follow verifies what the database holds: it may have been restored or edited.
+func follow(envelopes []string) ([]trust.Link, error) {
+	raw := make([][]byte, len(envelopes))
+	for n, e := range envelopes {
+		raw[n] = []byte(e)
 	}
-	if k, err = trust.GenerateKey(); err != nil {
-		return k, err
+	roots, err := trust.Signers(raw[0])
+	if err != nil {
+		return nil, fmt.Errorf("read first trust document: %w", err)
 	}
-	return k, trust.SaveKey(path, k)
+	links, err := trust.Follow(roots[0], nil, raw)
+	if err != nil {
+		return nil, fmt.Errorf("read trust documents from the database: %w", err)
+	}
+	return links, nil
 }
 
-// loadIfThere is the zero key without the file.
-func loadIfThere(path string) (trust.PrivateKey, error) {
-	k, err := trust.LoadKey(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return trust.PrivateKey{}, nil
-	}
-	return k, err
-}
-
-// readChain verifies what the database holds: it may have been restored or edited.
-func readChain(envelopes []string) ([]link, error) {
-	var (
-		chain []link
-		doc   *trust.Document
-	)
-	for n, envelope := range envelopes {
-		root := ""
-		if doc == nil {
-			first, err := trust.Roots([]byte(envelope))
-			if err != nil {
-				return nil, fmt.Errorf("read first trust document: %w", err)
-			}
-			root = first[0]
+// take adds a verified document to what is in memory.
+func (s *Service) take(l trust.Link) {
+	for _, k := range l.Document.Keys {
+		if _, known := s.added[k.ID]; !known {
+			s.added[k.ID] = l.Document.IssuedAt
 		}
-		next, err := trust.VerifyChain(root, doc, [][]byte{[]byte(envelope)})
-		if err != nil {
-			return nil, fmt.Errorf("read trust document %d from the database: %w", n+1, err)
-		}
-		doc = next
-		chain = append(chain, link{doc: doc, envelope: json.RawMessage(envelope)})
 	}
-	return chain, nil
+	s.history = append(s.history, l)
+	s.chain = trust.Prune(s.history)
 }
 
 // Current is the newest trust document. It must not be changed.
@@ -183,19 +151,20 @@ func (s *Service) Current() *trust.Document {
 	return s.current()
 }
 
-func (s *Service) current() *trust.Document { return s.chain[len(s.chain)-1].doc }
+func (s *Service) current() *trust.Document { return s.chain[len(s.chain)-1].Document }
 
 // Version is that of the newest trust document.
 func (s *Service) Version() int { return s.Current().Version }
 
-// ChainSince lists the envelopes of all documents newer than the version, oldest first; 0 lists all.
+// ChainSince lists the envelopes that lead from the document of the version to the newest, oldest
+// first; 0 lists those that lead there from any document ever published.
 func (s *Service) ChainSince(version int) []json.RawMessage {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var list []json.RawMessage
 	for _, l := range s.chain {
-		if l.doc.Version > version {
-			list = append(list, l.envelope)
+		if l.Document.Version > version {
+			list = append(list, json.RawMessage(l.Envelope))
 		}
 	}
 	return list
@@ -203,12 +172,9 @@ func (s *Service) ChainSince(version int) []json.RawMessage {
 
 // RootFingerprint is the id of the root key that new enrollment strings carry.
 func (s *Service) RootFingerprint() string {
-	for _, k := range s.Current().Keys {
-		if k.Has(trust.RoleRoot) {
-			return k.ID
-		}
-	}
-	return "" // no valid document is without a root
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return trust.Start(s.chain)
 }
 
 // CanSign reports whether this server can sign packages by itself.
@@ -220,8 +186,20 @@ func (s *Service) CanSign() bool {
 
 func (s *Service) canSign() bool {
 	doc := s.current()
-	k, ok := doc.Key(s.server.ID())
+	k, ok := doc.Key(s.keys.server.ID())
 	return ok && k.Has(trust.RoleServer) && doc.Threshold(trust.RoleServer) == 1
+}
+
+// HasRoot reports whether this server can sign trust documents, alone or beside others.
+func (s *Service) HasRoot() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.hasRoot()
+}
+
+func (s *Service) hasRoot() bool {
+	k, ok := s.current().Key(s.keys.root.ID())
+	return ok && k.Has(trust.RoleRoot)
 }
 
 // SignInstruction signs with the server's key and returns the envelope and the ids of the keys.
@@ -229,13 +207,13 @@ func (s *Service) SignInstruction(i *instruction.Instruction) ([]byte, []string,
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if !s.canSign() {
-		return nil, nil, fault.New(fault.Conflict, "this server cannot sign: sign the package with an author's key (muster package sign)")
+		return nil, nil, fault.New(fault.Conflict, "this server cannot sign: sign the package with an author's key (muster package sign --key FILE)")
 	}
 	payload, err := i.Encode()
 	if err != nil {
 		return nil, nil, err
 	}
-	envelope, err := trust.SignEnvelope(instruction.PayloadType, payload, s.server)
+	envelope, err := trust.SignEnvelope(instruction.PayloadType, payload, s.keys.server)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -243,7 +221,7 @@ func (s *Service) SignInstruction(i *instruction.Instruction) ([]byte, []string,
 	if _, _, err := s.current().VerifyInstruction(envelope); err != nil {
 		return nil, nil, err
 	}
-	return envelope, []string{s.server.ID()}, nil
+	return envelope, []string{s.keys.server.ID()}, nil
 }
 
 // VerifyInstruction checks an envelope as devices do.
@@ -251,85 +229,45 @@ func (s *Service) VerifyInstruction(envelope []byte) (*instruction.Instruction, 
 	return s.Current().VerifyInstruction(envelope)
 }
 
-// Publish takes a newer trust document that the present roots have signed.
-func (s *Service) Publish(ctx context.Context, envelope []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.publish(ctx, envelope)
+// PartlySigned reads what authors have signed, and how many of them must.
+func (s *Service) PartlySigned(envelope []byte) (*instruction.Instruction, []string, int, error) {
+	doc := s.Current()
+	i, ids, err := doc.PartlySigned(envelope)
+	return i, ids, doc.Threshold(trust.RoleAuthor), err
 }
 
-func (s *Service) publish(ctx context.Context, envelope []byte) error {
-	before := s.current()
-	next, err := trust.VerifyChain("", before, [][]byte{envelope})
-	if err != nil {
-		return err
-	}
-	if next == before {
-		return fault.New(fault.Conflict, "the trust document is not newer than version %d", before.Version)
-	}
-	if err := s.rows.add(ctx, next.Version, string(envelope), s.now()); err != nil {
-		return err
-	}
-	s.chain = append(s.chain, link{doc: next, envelope: json.RawMessage(envelope)})
-	s.log.InfoContext(ctx, "published trust document", "version", next.Version)
-	return nil
+// Judge says why devices would refuse what these keys signed; empty when they would not.
+func (s *Service) Judge(ids []string, names ...string) protocol.Reason {
+	return s.Current().Judge(ids, names...)
 }
 
-// Revoke publishes a document that revokes instructions, named by the SHA-256 of their payload or by
-// package id. It needs the root key on this server.
-func (s *Service) Revoke(ctx context.Context, names ...string) error {
-	return s.amend(ctx, func(doc *trust.Document) error {
-		doc.Revoked = slices.Clone(doc.Revoked)
-		for _, n := range names {
-			if !slices.Contains(doc.Revoked, n) {
-				doc.Revoked = append(doc.Revoked, n)
-			}
-		}
-		return nil
-	})
-}
-
-// AddKey publishes a document that trusts one more key. It needs the root key on this server. A key that
-// is trusted already is a conflict: its roles are not widened in passing.
-func (s *Service) AddKey(ctx context.Context, k trust.Key) error {
-	return s.amend(ctx, func(doc *trust.Document) error {
-		if _, there := doc.Key(k.ID); there {
-			return fault.New(fault.Conflict, "the key %s is in the trust document already", k.ID)
-		}
-		doc.Keys = append(slices.Clone(doc.Keys), k)
-		return nil
-	})
-}
-
-// amend publishes the next version of the document, signed with the root key on this server.
-func (s *Service) amend(ctx context.Context, change func(*trust.Document) error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	doc := *s.current()
-	k, ok := doc.Key(s.root.ID())
-	if !ok || !k.Has(trust.RoleRoot) || doc.Threshold(trust.RoleRoot) > 1 {
-		return fault.New(fault.Conflict, "the root key is not on this server: sign the next trust document where it is kept")
-	}
-	doc.Version++
-	doc.IssuedAt = s.now().Truncate(time.Second)
-	if err := change(&doc); err != nil {
-		return err
-	}
-	envelope, err := doc.Sign(s.root)
-	if err != nil {
-		return err
-	}
-	return s.publish(ctx, envelope)
-}
-
-// addedAt is when a key first appeared in the chain.
+// addedAt is when a key first appeared, as far back as documents are kept.
 func (s *Service) addedAt(id string) time.Time {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	return s.added[id]
+}
+
+// forget drops the oldest documents that no device needs, once all together are too large.
+func (s *Service) forget(ctx context.Context) {
+	needed := map[int]bool{}
 	for _, l := range s.chain {
-		if _, ok := l.doc.Key(id); ok {
-			return l.doc.IssuedAt
-		}
+		needed[l.Document.Version] = true
 	}
-	return time.Time{}
+	var gone []int
+	left := trust.Size(s.history) - trust.Size(s.chain)
+	s.history = slices.DeleteFunc(s.history, func(l trust.Link) bool {
+		if left <= maxHistory || needed[l.Document.Version] {
+			return false
+		}
+		left -= len(l.Envelope)
+		gone = append(gone, l.Document.Version)
+		return true
+	})
+	if len(gone) == 0 {
+		return
+	}
+	if err := s.rows.remove(ctx, gone); err != nil {
+		s.log.WarnContext(ctx, "forget trust documents that no device needs", "err", err) // the next start reads them again
+	}
 }

@@ -42,3 +42,11 @@ func (r rows) add(ctx context.Context, version int, envelope string, now time.Ti
 	}
 	return nil
 }
+
+// remove deletes documents.
+func (r rows) remove(ctx context.Context, versions []int) error {
+	if err := r.db.With(ctx).Where("version IN ?", versions).Delete(&documentRow{}).Error; err != nil {
+		return fmt.Errorf("delete trust documents: %w", err)
+	}
+	return nil
+}

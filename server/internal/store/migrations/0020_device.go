@@ -125,6 +125,12 @@ func device() []*gormigrate.Migration {
 		NextAt       *time.Time
 		WaitsFor     string `gorm:"size:255;not null"`
 	}
+	type retiredSecret struct {
+		PreviousSHA256 string `gorm:"column:previous_sha256;size:64;not null;default:''"` // the secret before the present one
+	}
+	type seenSecret struct {
+		SeenSecretSHA256 string `gorm:"column:seen_secret_sha256;size:64;not null;default:''"` // the retired one that led to a quarantine
+	}
 	return []*gormigrate.Migration{
 		createTable("0020_enrollment_tokens", "enrollment_tokens", &enrollmentToken{}),
 		createTable("0021_devices", "devices", &deviceRow{}),
@@ -132,5 +138,7 @@ func device() []*gormigrate.Migration {
 		createTable("0023_deployments", "deployments", &deployment{}),
 		createTable("0024_deployment_attempts", "deployment_attempts", &attempt{}),
 		createTable("0025_deployment_timeline", "deployment_timeline", &timelineRow{}),
+		addColumn("0026_devices_previous_secret", "devices", "PreviousSHA256", &retiredSecret{}),
+		addColumn("0027_devices_seen_secret", "devices", "SeenSecretSHA256", &seenSecret{}),
 	}
 }

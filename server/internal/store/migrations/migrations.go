@@ -18,6 +18,17 @@ func All() []*gormigrate.Migration {
 	return all
 }
 
+// addColumn is a step that adds one column to a table, which model describes with that column alone.
+func addColumn(id, table, field string, model any) *gormigrate.Migration {
+	return &gormigrate.Migration{ID: id, Migrate: func(tx *gorm.DB) error {
+		m := tx.Table(table).Migrator()
+		if m.HasColumn(model, field) {
+			return nil
+		}
+		return m.AddColumn(model, field)
+	}}
+}
+
 // createTable is a step that makes one table with the columns and indexes of model.
 func createTable(id, table string, model any) *gormigrate.Migration {
 	return &gormigrate.Migration{ID: id, Migrate: func(tx *gorm.DB) error {
