@@ -14,10 +14,13 @@ import (
 	"crypto/x509/pkix"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -36,12 +39,19 @@ import (
 // Deadline is how long tests wait for a state.
 const Deadline = 30 * time.Second
 
+// UntilFile is shell code that waits for a file, or for the end of the test that was to make it: a command outlives
+// its agent, and must not outlive a test that fails.
+func UntilFile(path string) string {
+	return fmt.Sprintf("while [ -d '%s' ] && [ ! -e '%s' ]; do sleep 0.05; done", filepath.Dir(path), path)
+}
+
 // Server is the fake. Its hooks are set before the agent starts, or under Lock.
 type Server struct {
-	http *httptest.Server
-	ca   *x509.Certificate
-	root trust.PrivateKey
-	Key  trust.PrivateKey // signs packages in the role author
+	http  *httptest.Server
+	ahead time.Duration
+	ca    *x509.Certificate
+	root  trust.PrivateKey
+	Key   trust.PrivateKey // signs packages in the role author
 
 	sync.Mutex
 	// Fail answers a request with this status when it is not 0; headers may be set.
@@ -67,7 +77,14 @@ type Server struct {
 // New starts a server.
 func New(t testing.TB) *Server {
 	t.Helper()
+	return NewAhead(t, 0)
+}
+
+// NewAhead starts a server whose clock is ahead of the agent's, or behind when it is negative.
+func NewAhead(t testing.TB, ahead time.Duration) *Server {
+	t.Helper()
 	s := &Server{
+		ahead: ahead,
 		blobs: map[string][]byte{}, secrets: map[string]string{}, next: map[string]string{}, nonces: map[string]string{}, deliveries: map[string]int{},
 	}
 	var err error
@@ -90,6 +107,7 @@ func New(t testing.TB) *Server {
 		s.Unlock()
 		if fail != nil {
 			if status := fail(w, r); status != 0 {
+				_, _ = io.Copy(io.Discard, r.Body) // else the agent may meet a closed connection instead of the answer
 				problem(w, status, "made to fail")
 				return
 			}
@@ -124,7 +142,7 @@ func (s *Server) certificates(t testing.TB) *tls.Config {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, NotBefore: s.now().Add(-time.Hour), NotAfter: s.now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
@@ -141,6 +159,9 @@ func (s *Server) certificates(t testing.TB) *tls.Config {
 	require.NoError(t, err)
 	return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{{Certificate: [][]byte{leafDER, der}, PrivateKey: key}}}
 }
+
+// now is the server's clock.
+func (s *Server) now() time.Time { return time.Now().Add(s.ahead) }
 
 // URL is the server's address.
 func (s *Server) URL() string { return s.http.URL }
@@ -331,6 +352,13 @@ func (s *Server) Append(envelope json.RawMessage) {
 	s.Lock()
 	defer s.Unlock()
 	s.trust = append(s.trust, envelope)
+}
+
+// Withdraw takes the newest trust document back.
+func (s *Server) Withdraw() {
+	s.Lock()
+	defer s.Unlock()
+	s.trust = s.trust[:len(s.trust)-1]
 }
 
 // SetSecret makes the digest that of a device's only valid secret.

@@ -44,7 +44,7 @@ func (s *Server) enroll(w http.ResponseWriter, r *http.Request) {
 		s.nonces[req.Nonce] = id
 	}
 	s.secrets[id] = req.SecretSHA256
-	answer(w, protocol.EnrollResponse{DeviceID: id, State: protocol.DeviceActive, ServerTime: time.Now().UTC(), Trust: s.trust})
+	answer(w, protocol.EnrollResponse{DeviceID: id, State: protocol.DeviceActive, ServerTime: s.now().UTC(), Trust: s.trust})
 }
 
 // Devices counts the devices that were made.
@@ -98,7 +98,7 @@ func (s *Server) checkIn(w http.ResponseWriter, r *http.Request) {
 	s.Lock()
 	defer s.Unlock()
 	s.checkIns = append(s.checkIns, req)
-	resp := protocol.CheckInResponse{ServerTime: time.Now().UTC(), State: protocol.DeviceActive, NextSeconds: s.NextSeconds, Tasks: []protocol.Task{}}
+	resp := protocol.CheckInResponse{ServerTime: s.now().UTC(), State: protocol.DeviceActive, NextSeconds: s.NextSeconds, Tasks: []protocol.Task{}}
 	if req.TrustVersion < len(s.trust) {
 		resp.Trust = s.trust[req.TrustVersion:]
 	}

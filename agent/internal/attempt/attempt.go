@@ -103,7 +103,7 @@ func (a *Attempt) LockPath() string { return filepath.Join(a.dir, lockFile) }
 
 // Begin makes the folder and keeps what was asked. A folder that is there already is left as it is.
 func (a *Attempt) Begin(task protocol.Task) error {
-	if err := os.MkdirAll(a.dir, 0o700); err != nil {
+	if err := atomicfile.MkdirAll(a.dir, 0o700); err != nil {
 		return fmt.Errorf("make the attempt's folder: %w", err)
 	}
 	path := filepath.Join(a.dir, taskFile)

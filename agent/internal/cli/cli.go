@@ -19,6 +19,7 @@ import (
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/agent/internal/task"
 	"github.com/muster/muster/agent/internal/task/deploy"
+	"github.com/muster/muster/packages/atomicfile"
 	"github.com/muster/muster/packages/buildinfo"
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
@@ -34,7 +35,7 @@ const (
 const usage = `muster-agent: inventory and software deployment, the part on the device
 
   muster-agent enroll [--data DIR] [--name NAME] ENROLLMENT       become a device of a server
-  muster-agent enroll [--data DIR] [--name NAME] --enrollment-file FILE
+  muster-agent enroll [--data DIR] [--name NAME] --enrollment-file FILE   the same; - is the standard input
   muster-agent run    [--data DIR]            stay and do what the servers ask for
   muster-agent once   [--data DIR]            check in once, do what is asked, deliver, end
   muster-agent status [--data DIR] [--json]   how the agent stands
@@ -160,7 +161,7 @@ func dataDir(given string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find the data directory: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := atomicfile.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("make the data directory: %w", err)
 	}
 	info, err := os.Stat(dir)

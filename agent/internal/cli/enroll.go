@@ -20,7 +20,7 @@ const maxEnrollmentFile = 16 << 10
 // enroll makes this computer a device of a server.
 func enroll(ctx context.Context, args []string, stdout io.Writer) error {
 	set, data := flags("enroll")
-	file := set.String("enrollment-file", "", "file with the enrollment string")
+	file := set.String("enrollment-file", "", "file with the enrollment string; - is the standard input")
 	name := set.String("name", "", "name of the server in this agent")
 	rest, err := parse(set, args, 1)
 	if err != nil {
@@ -76,11 +76,14 @@ func enroll(ctx context.Context, args []string, stdout io.Writer) error {
 }
 
 func readEnrollment(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", fmt.Errorf("read the enrollment string: %w", err)
+	f := os.Stdin
+	if path != "-" {
+		var err error
+		if f, err = os.Open(path); err != nil {
+			return "", fmt.Errorf("read the enrollment string: %w", err)
+		}
+		defer f.Close()
 	}
-	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxEnrollmentFile+1))
 	if err != nil {
 		return "", fmt.Errorf("read the enrollment string: %w", err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/muster/muster/agent/internal/resident"
+	"github.com/muster/muster/agent/internal/session"
 )
 
 // status tells how the agent of a data directory stands.
@@ -60,6 +61,9 @@ func printStatus(w io.Writer, s resident.Status) error {
 			fmt.Sprintf("  last check-in %s, next %s, reports to deliver: %d", clock(u.LastCheckIn), clock(u.NextCheckIn), u.Undelivered))
 		if u.Lost > 0 {
 			lines = append(lines, fmt.Sprintf("  reports lost because the spool was full or damaged: %d", u.Lost))
+		}
+		if u.SkewSeconds != 0 {
+			lines = append(lines, "  "+session.SkewText(u.SkewSeconds))
 		}
 		if u.Problem != "" {
 			lines = append(lines, "  problem: "+u.Problem)

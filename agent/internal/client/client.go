@@ -25,11 +25,12 @@ import (
 	"github.com/muster/muster/packages/buildinfo"
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/packages/proxy"
 )
 
 // Times after which a request is given up.
 const (
-	dialLimit    = 15 * time.Second
+	DialLimit    = 10 * time.Second // until an address takes the connection, TLS counted apart
 	headerLimit  = 60 * time.Second // until an answer begins
 	requestLimit = 2 * time.Minute  // a whole request that is not a fragment
 	maxProblem   = 64 << 10         // bytes of an error answer
@@ -39,7 +40,10 @@ const (
 type Error struct {
 	Status     int
 	RetryAfter time.Duration // 0 when the server named none
-	Err        *fault.Error
+	// Foreign says that the answer is not in Muster's form: something between here and the server gave it,
+	// and what it says is about the way, not about what was asked.
+	Foreign bool
+	Err     *fault.Error
 }
 
 // Error is the server's own sentence.
@@ -56,7 +60,9 @@ type Options struct {
 	Secret   string
 	// NextSecret is the other secret during a rotation; tried once after a 401.
 	NextSecret string
-	// Promote persists that NextSecret is now the secret. Nil in processes that only read.
+	// OldSecret is the one before Secret; tried after the others at a check-in.
+	OldSecret string
+	// Promote persists that NextSecret, or OldSecret, is now the secret. Nil in processes that only read.
 	Promote func(secret string) error
 	// KeepAlive keeps connections open between requests, for fetching many fragments.
 	KeepAlive bool
@@ -64,10 +70,12 @@ type Options struct {
 
 // Client speaks to one server.
 type Client struct {
-	http *http.Client
-	tls  *tls.Config
-	urls []string
-	id   string
+	http  *http.Client
+	tls   *tls.Config
+	clock *clock
+	urls  []string
+	id    string
+	limit time.Duration // of a whole request that is not a fragment
 
 	promote func(string) error
 
@@ -75,6 +83,7 @@ type Client struct {
 	good   int // index of the address that answered last
 	secret string
 	next   string
+	old    string
 }
 
 // New makes a client. It fails only when the CA cannot be read.
@@ -86,27 +95,38 @@ func New(o Options) (*Client, error) {
 	if len(o.URLs) == 0 {
 		return nil, fault.New(fault.Invalid, "no address of the server is known: enroll again")
 	}
-	conf := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool}
+	for _, u := range o.URLs {
+		if !strings.HasPrefix(u, "https://") {
+			return nil, fault.New(fault.Invalid, "the address %q of the server is not https://: enroll again", u)
+		}
+	}
+	judge := &clock{pool: pool}
+	conf := &tls.Config{
+		MinVersion: tls.VersionTLS13, RootCAs: pool, Time: judge.now,
+		// A session that is resumed costs the server much less: no signature, and no certificates on the line.
+		ClientSessionCache: tls.NewLRUClientSessionCache(len(o.URLs)),
+	}
 	return &Client{
 		http: &http.Client{Transport: transport(conf, o.KeepAlive), CheckRedirect: noRedirect},
-		tls:  conf, urls: o.URLs, id: o.DeviceID, secret: o.Secret, next: o.NextSecret, promote: o.Promote,
+		tls:  conf, clock: judge, limit: requestLimit, urls: o.URLs, id: o.DeviceID, secret: o.Secret, next: o.NextSecret, old: o.OldSecret, promote: o.Promote,
 	}, nil
 }
 
 func transport(conf *tls.Config, keepAlive bool) *http.Transport {
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: dialLimit}).DialContext,
-		TLSClientConfig:       conf,
-		TLSHandshakeTimeout:   dialLimit,
-		ResponseHeaderTimeout: headerLimit,
-		DisableKeepAlives:     !keepAlive,
-		MaxIdleConnsPerHost:   1,
-		IdleConnTimeout:       30 * time.Second,
-		DisableCompression:    true,
-		ForceAttemptHTTP2:     false,
-		ReadBufferSize:        4 << 10,
-		WriteBufferSize:       4 << 10,
+		Proxy:                  proxy.FromEnvironment,
+		OnProxyConnectResponse: proxy.Connected,
+		DialContext:            (&net.Dialer{Timeout: DialLimit}).DialContext,
+		TLSClientConfig:        conf,
+		TLSHandshakeTimeout:    DialLimit,
+		ResponseHeaderTimeout:  headerLimit,
+		DisableKeepAlives:      !keepAlive,
+		MaxIdleConnsPerHost:    1,
+		IdleConnTimeout:        30 * time.Second,
+		DisableCompression:     true,
+		ForceAttemptHTTP2:      false,
+		ReadBufferSize:         4 << 10,
+		WriteBufferSize:        4 << 10,
 	}
 }
 
@@ -124,6 +144,15 @@ func (c *Client) URL() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.urls[c.good]
+}
+
+// Explain says of a failed connection what is wrong and what to do. Again is true when it failed for the
+// time by which the certificate was judged, and a second try will not.
+func (c *Client) Explain(err error) (explained error, again bool) {
+	if c.clock.learn(err) {
+		return err, true
+	}
+	return c.clock.explain(err), false
 }
 
 // Unreachable says that an address did not answer: another one, if there is, is tried first the next time.
@@ -166,9 +195,16 @@ func (c *Client) SetNext(next string) {
 	c.next = next
 }
 
+// SetOld tells the client which secret came before the present one.
+func (c *Client) SetOld(old string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.old = old
+}
+
 // json sends in and decodes the answer into out, which may be nil.
 func (c *Client) json(ctx context.Context, path string, in, out any, limit int64) error {
-	ctx, cancel := context.WithTimeout(ctx, requestLimit)
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
 	body, err := json.Marshal(in)
 	if err != nil {
@@ -182,7 +218,19 @@ func (c *Client) json(ctx context.Context, path string, in, out any, limit int64
 	if out == nil {
 		return nil
 	}
-	return protocol.Decode(resp.Body, limit, out)
+	if err := protocol.Decode(resp.Body, limit, out); err != nil {
+		return notMuster(err)
+	}
+	return nil
+}
+
+// notMuster is a good status with a body that cannot be understood: whoever sent it, the server did not
+// say no, and what was asked is asked again.
+func notMuster(err error) error {
+	if fault.Is(err, fault.Unavailable) {
+		return err
+	}
+	return fault.New(fault.Unavailable, "the answer is not of a Muster server: %v", err)
 }
 
 // do sends a request with the present secret; after a 401 during a rotation, once more with the other.
@@ -235,6 +283,7 @@ func (c *Client) anyURL(ctx context.Context, method, path string, body []byte, e
 		}
 		errs = append(errs, err)
 		if ctx.Err() != nil {
+			c.Unreachable(c.urls[at]) // no time is left for the others: they come first the next time
 			break
 		}
 	}
@@ -255,7 +304,14 @@ func (c *Client) once(ctx context.Context, method, url string, body []byte, extr
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, err
+		explained, again := c.Explain(err)
+		if !again {
+			return nil, explained
+		}
+		req.Body, _ = req.GetBody() // of a bytes.Reader: it cannot fail
+		if resp, err = c.http.Do(req); err != nil {
+			return nil, c.clock.explain(err)
+		}
 	}
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 		return resp, nil
@@ -267,7 +323,7 @@ func (c *Client) once(ctx context.Context, method, url string, body []byte, extr
 // problem turns an error answer into an Error. Answers that are not Muster's own, as of a proxy, are
 // told by their status.
 func problem(resp *http.Response) error {
-	e := &Error{Status: resp.StatusCode, RetryAfter: ParseRetryAfter(resp.Header.Get("Retry-After"), time.Now())}
+	e := &Error{Status: resp.StatusCode, RetryAfter: ParseRetryAfter(resp.Header, time.Now())}
 	var p protocol.Problem
 	if err := protocol.Decode(resp.Body, maxProblem, &p); err == nil && p.Code != "" {
 		text := p.Detail
@@ -278,19 +334,35 @@ func problem(resp *http.Response) error {
 		return e
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxProblem))
-	e.Err = fault.New(fault.FromStatus(resp.StatusCode), "the server answers %s", resp.Status)
+	e.Foreign = true
+	code := fault.Unavailable
+	if resp.StatusCode == http.StatusRequestEntityTooLarge || resp.StatusCode == http.StatusTooManyRequests {
+		code = fault.FromStatus(resp.StatusCode) // says how to go on, whoever says it
+	}
+	e.Err = fault.New(code, "the server, or something before it, answers %.100s", resp.Status)
 	return e
+}
+
+// Refused reports whether the server itself said no: the same request will not be taken later either.
+func Refused(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && !e.Foreign && (fault.Is(err, fault.Invalid) || fault.Is(err, fault.TooLarge))
 }
 
 // maxRetryAfter bounds what a server may ask for.
 const maxRetryAfter = 24 * time.Hour
 
-// ParseRetryAfter reads the header of that name: seconds or a date. It is 0 when there is none.
-func ParseRetryAfter(text string, now time.Time) time.Duration {
+// ParseRetryAfter is the time to wait that an answer's header names, as seconds or a date; 0 when it names none.
+// A date is compared with the sender's own clock, when it tells it: ours may be wrong.
+func ParseRetryAfter(h http.Header, now time.Time) time.Duration {
 	var d time.Duration
+	text := h.Get("Retry-After")
 	if seconds, err := strconv.Atoi(text); err == nil {
 		d = time.Duration(min(max(seconds, 0), int(maxRetryAfter/time.Second))) * time.Second
 	} else if at, err := http.ParseTime(text); err == nil {
+		if date, err := http.ParseTime(h.Get("Date")); err == nil {
+			now = date
+		}
 		d = at.Sub(now)
 	}
 	return min(max(d, 0), maxRetryAfter)

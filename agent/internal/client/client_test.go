@@ -19,7 +19,7 @@ func TestParseRetryAfter(t *testing.T) {
 		"": 0, "soon": 0, "-5": 0, "30": 30 * time.Second, "99999999": 24 * time.Hour, "9999999999999999999": 0,
 		now.Add(time.Minute).Format(http.TimeFormat): time.Minute, now.Add(-time.Minute).Format(http.TimeFormat): 0,
 	} {
-		require.Equal(t, want, ParseRetryAfter(text, now), "%q", text)
+		require.Equal(t, want, ParseRetryAfter(http.Header{"Retry-After": {text}}, now), "%q", text)
 	}
 }
 

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -27,8 +28,8 @@ func (c *Client) CheckIn(ctx context.Context, req protocol.CheckInRequest) (prot
 	if err := c.json(ctx, protocol.PathCheckIn, req, &resp, protocol.MaxCheckInAnswer); err != nil {
 		return resp, err
 	}
-	if len(resp.Tasks) > protocol.MaxTasks {
-		return resp, fault.New(fault.TooLarge, "the server lists %d tasks; the limit is %d", len(resp.Tasks), protocol.MaxTasks)
+	if resp.State == "" {
+		return resp, notMuster(fault.New(fault.Invalid, "it names no state of this device"))
 	}
 	return resp, nil
 }
@@ -46,31 +47,53 @@ func (c *Client) Rotate(ctx context.Context, next string) error {
 	return c.json(ctx, protocol.PathRotate, protocol.RotateRequest{NextSHA256: protocol.HashSecret(next)}, nil, 0)
 }
 
-// Promote uses the next secret for one request, and keeps it if the server accepts it.
+// Promote checks in with the next secret if there is one, and keeps it if the server accepts it. Where all
+// others are refused the old one is tried: the server may be back at an earlier state.
 func (c *Client) Promote(ctx context.Context, req protocol.CheckInRequest) (protocol.CheckInResponse, error) {
 	secret, next := c.Secrets()
-	if next == "" {
-		return c.CheckIn(ctx, req)
+	first, other := secret, ""
+	if next != "" {
+		first, other = next, secret
 	}
+	resp, err := c.checkInWith(ctx, req, first, other)
 	c.mu.Lock()
-	c.secret, c.next = next, secret // the other one is tried if this is refused
+	old := c.old
 	c.mu.Unlock()
-	resp, err := c.CheckIn(ctx, req)
-	if err != nil {
-		c.mu.Lock()
-		c.secret, c.next = secret, next
-		c.mu.Unlock()
+	if !fault.Is(err, fault.Unauthenticated) || old == "" {
 		return resp, err
 	}
-	if now, _ := c.Secrets(); now == next {
-		return resp, c.use(next)
+	again, err2 := c.checkInWith(ctx, req, old, "")
+	if err2 != nil {
+		return resp, err
+	}
+	return again, nil
+}
+
+// checkInWith checks in with first, and after a 401 with other, and makes the secret that the server
+// accepted the present one.
+func (c *Client) checkInWith(ctx context.Context, req protocol.CheckInRequest, first, other string) (protocol.CheckInResponse, error) {
+	secret, next := c.Secrets()
+	c.setSecrets(first, other)
+	resp, err := c.CheckIn(ctx, req)
+	if err != nil {
+		c.setSecrets(secret, next)
+		return resp, err
+	}
+	if now, _ := c.Secrets(); now == first && (first != secret || next != "") {
+		return resp, c.use(first)
 	}
 	return resp, nil
 }
 
+func (c *Client) setSecrets(secret, next string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.secret, c.next = secret, next
+}
+
 // Instruction fetches the signed envelope of the given digest. The caller compares the digest.
 func (c *Client) Instruction(ctx context.Context, sha256 string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestLimit)
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
 	resp, err := c.do(ctx, http.MethodGet, protocol.PathInstruction+"/"+sha256, nil, nil)
 	if err != nil {
@@ -83,6 +106,9 @@ func (c *Client) Instruction(ctx context.Context, sha256 string) ([]byte, error)
 	}
 	if len(b) > instruction.MaxEnvelope {
 		return nil, fault.New(fault.TooLarge, "the instruction is over its limit of %d bytes", instruction.MaxEnvelope)
+	}
+	if !bytes.HasPrefix(b, []byte("{")) { // a page of a proxy; whatever looks like a document is judged by its digest
+		return nil, notMuster(fault.New(fault.Invalid, "it is no document"))
 	}
 	return b, nil
 }

@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/muster/muster/packages/atomicfile"
@@ -55,7 +56,10 @@ type Identity struct {
 	Secret string `json:"secret"`
 	// NextSecret is set while the secret is being changed: persisted before the server hears of it, and
 	// made Secret at its first successful use.
-	NextSecret string    `json:"next_secret,omitempty"`
+	NextSecret string `json:"next_secret,omitempty"`
+	// OldSecret is the one before Secret. It is of use only to a server that was restored from a backup made
+	// before the change; any other is told by it that this device is restored or doubled.
+	OldSecret  string    `json:"old_secret,omitempty"`
 	SecretAt   time.Time `json:"secret_at"`
 	DeviceID   string    `json:"device_id,omitempty"` // empty until enrolled
 	EnrolledAt time.Time `json:"enrolled_at"`
@@ -68,6 +72,9 @@ func (i Identity) Enrolled() bool { return i.DeviceID != "" }
 type Store struct {
 	name string
 	dir  string
+
+	settle  sync.Once
+	settled error
 }
 
 // Open names the folder of a server. Nothing is touched until something is saved.
@@ -127,7 +134,13 @@ type State struct {
 	LastCheckIn time.Time `json:"last_check_in"` // that was answered
 	FactsSHA256 string    `json:"facts_sha256"`  // of the facts the server has
 	DeviceState string    `json:"device_state"`
+	// Offered are the attempts that the last answered check-in named: no other may be begun.
+	Offered []string `json:"offered,omitempty"`
 }
+
+// StateRefused stands for the device's state when the server answers that it does not know this device, or
+// has revoked it.
+const StateRefused = "refused"
 
 // LoadState reads the state. A missing or damaged file is the zero state: it costs one early check-in.
 func (s *Store) LoadState() State {
@@ -148,7 +161,17 @@ func Secret() string {
 	return hex.EncodeToString(b[:])
 }
 
+// read reads a file. What it returns survives a power cut: a process that crashed may have replaced the file
+// and not have got round to syncing its name, so that is done before anything is read.
 func (s *Store) read(name string, v any) (found bool, err error) {
+	s.settle.Do(func() {
+		if err := atomicfile.SyncDir(s.dir); !errors.Is(err, fs.ErrNotExist) {
+			s.settled = err
+		}
+	})
+	if s.settled != nil {
+		return false, s.settled
+	}
 	path := filepath.Join(s.dir, name)
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -175,7 +198,7 @@ func (s *Store) write(name string, v any) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", name, err)
 	}
-	if err := os.MkdirAll(s.dir, dirMode); err != nil {
+	if err := atomicfile.MkdirAll(s.dir, dirMode); err != nil {
 		return fmt.Errorf("make the folder of server %q: %w", s.name, err)
 	}
 	if err := atomicfile.Write(filepath.Join(s.dir, name), data, fileMode); err != nil {

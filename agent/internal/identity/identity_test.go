@@ -126,6 +126,31 @@ func TestTrust_isVerifiedAtEachLoad(t *testing.T) {
 	require.Error(t, err)
 }
 
+// TestTrust_doesNotGrowWithVersions: a server that sends all it has, each time, fills no disk.
+func TestTrust_doesNotGrowWithVersions(t *testing.T) {
+	t.Parallel()
+	s := agenttest.New(t)
+	dir := t.TempDir()
+	store := identity.Open(dir, "office")
+	id, _, err := identity.Enroll(t.Context(), store, s.Enrollment(), facts.Read(nil))
+	require.NoError(t, err)
+	for version := 2; version <= 20; version++ {
+		s.Publish(t, &trust.Document{Version: version, Keys: []trust.Key{s.Root(), s.Key.Entry(trust.RoleAuthor)}})
+		_, err := store.AcceptTrust(id.RootKeyID, s.Trust())
+		require.NoError(t, err)
+	}
+	doc, err := store.LoadTrust(id.RootKeyID)
+	require.NoError(t, err)
+	require.Equal(t, 20, doc.Version)
+	data, err := os.ReadFile(filepath.Join(store.Dir(), "trust.json"))
+	require.NoError(t, err)
+	var kept struct {
+		Envelopes []json.RawMessage `json:"envelopes"`
+	}
+	require.NoError(t, json.Unmarshal(data, &kept))
+	require.Len(t, kept.Envelopes, 2, "the first, signed by the root of the enrollment, and the newest")
+}
+
 func TestSerials_onlyGrow(t *testing.T) {
 	t.Parallel()
 	store := identity.Open(t.TempDir(), "office")

@@ -2,9 +2,9 @@
 //
 // Each record is one line: the length of its JSON, the CRC-32C of that JSON (both eight hex digits),
 // the JSON. Append returns after the record is on the disk (fsync), so a record that Append accepted
-// is there after a crash of the process or the machine. A record that was being written when the crash
-// came is cut off at the next Open and reported by Recovery; a damaged record in the middle is left
-// out, reported, and does not cost the records behind it.
+// is there after a crash of the process or the machine, and so is one that Open returned. A record that
+// was being written when the crash came is cut off at the next Open and reported by Recovery; a damaged
+// record in the middle is left out, reported, and does not cost the records behind it.
 //
 // One process at a time may have a journal open; whoever opens it holds a lock that says so.
 package journal
@@ -69,6 +69,10 @@ func openFile(path string) (*os.File, []byte, error) {
 		return nil, nil, err
 	}
 	data, err := io.ReadAll(file)
+	if err == nil {
+		// What is read is acted upon, and a process that crashed may have written it without having synced it.
+		err = errors.Join(file.Sync(), atomicfile.SyncDir(filepath.Dir(path)))
+	}
 	if err != nil {
 		return nil, nil, errors.Join(err, file.Close())
 	}

@@ -30,6 +30,8 @@ var errStarterGone = errors.New("the agent ended this task or has gone")
 // code of the process. emit sends one event, and returns when it is in the pipe. ctx is cancelled when
 // standard input ends, that is when the agent wants the task to end or has died; a run that is not back
 // KillGrace later is cut off, with all that it started except runners.
+//
+//fuzz:none FuzzReadLine takes the line apart, and package task what is in it
 func ChildMain(run func(ctx context.Context, input []byte, emit func(v any) error) error) int {
 	events, err := openEvents()
 	if err != nil {

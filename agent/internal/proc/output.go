@@ -2,6 +2,7 @@ package proc
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -126,9 +127,10 @@ func (r *recorder) rewrite() error {
 	return os.WriteFile(filepath.Join(r.dir, outputFile), data, 0o600)
 }
 
-// readOutput returns the tail that the files of dir hold, and how many bytes they hold in all. Missing
-// files are no error: the runner may have died before it made them.
-func readOutput(dir string) (tail string, size int64, err error) {
+// readOutput returns the tail that the files of dir hold, as text whose first line says so when there was
+// more, and how many bytes were written, at least. total is that number where the status says it, or 0.
+// Missing files are no error: the runner may have died before it made them.
+func readOutput(dir string, total int64) (tail string, written int64, err error) {
 	var data []byte
 	for _, name := range []string{outputOldFile, outputFile} {
 		part, err := readBounded(filepath.Join(dir, name), 2*protocol.MaxOutputTail)
@@ -137,7 +139,18 @@ func readOutput(dir string) (tail string, size int64, err error) {
 		}
 		data = append(data, part...)
 	}
-	return tailText(data, protocol.MaxOutputTail), int64(len(data)), nil
+	written = max(total, int64(len(data)))
+	if written <= protocol.MaxOutputTail {
+		// The room for one rune more shows text that grew too long when invalid bytes were replaced.
+		if text := tailText(data, protocol.MaxOutputTail+utf8.UTFMax); len(text) <= protocol.MaxOutputTail {
+			return text, written, nil
+		}
+	}
+	mark := "[earlier output is left out]\n"
+	if total > 0 {
+		mark = fmt.Sprintf("[earlier output is left out; it was %d bytes in all]\n", total)
+	}
+	return mark + tailText(data, protocol.MaxOutputTail-len(mark)), written, nil
 }
 
 func readBounded(path string, limit int64) ([]byte, error) {

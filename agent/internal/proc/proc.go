@@ -83,7 +83,8 @@ type Status struct {
 	StartError string    `json:"start_error,omitempty"`
 	StartedAt  time.Time `json:"started_at"`
 	EndedAt    time.Time `json:"ended_at"`
-	// Output is the tail of what the command wrote: valid UTF-8, at most protocol.MaxOutputTail bytes.
+	// Output is the tail of what the command wrote: valid UTF-8, at most protocol.MaxOutputTail bytes, with a
+	// first line that says so when there was more.
 	// It is kept in files of its own, so that a full disk cannot cost the status.
 	Output string `json:"-"`
 	// OutputBytes counts all that the command wrote.

@@ -224,12 +224,11 @@ func Inspect(dir string) (Phase, *Status, error) {
 }
 
 func withOutput(dir string, phase Phase, status *Status) (Phase, *Status, error) {
-	output, size, err := readOutput(dir)
+	output, written, err := readOutput(dir, status.OutputBytes)
 	if err != nil {
 		return RunNone, nil, fmt.Errorf("inspect command: %w", err)
 	}
-	status.Output = output
-	status.OutputBytes = max(status.OutputBytes, size)
+	status.Output, status.OutputBytes = output, written
 	return phase, status, nil
 }
 

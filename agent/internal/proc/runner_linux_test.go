@@ -15,8 +15,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
-
-	"github.com/muster/muster/packages/protocol"
 )
 
 func ioprioOf(pid int) (uintptr, uintptr, syscall.Errno) {
@@ -153,76 +151,6 @@ func TestRunner_leaksNothingToTheCommand(t *testing.T) {
 	require.NotContains(t, fds, lockName)
 	require.Contains(t, fds, "0 -> /dev/null")
 	require.Equal(t, 1, strings.Count(fds, "/dev/null"), fds)
-}
-
-func TestRunner_keepsTheTailOfTheOutput(t *testing.T) {
-	t.Parallel()
-	status, dir := runCommand(t, shell("seq 1 100000"))
-	require.Len(t, status.Output, protocol.MaxOutputTail)
-	require.True(t, strings.HasSuffix(status.Output, "\n99999\n100000\n"))
-	require.Equal(t, int64(588895), status.OutputBytes)
-	_, err := os.Stat(filepath.Join(dir, reserveFile))
-	require.ErrorIs(t, err, os.ErrNotExist)
-}
-
-func TestRunner_timeLimitEndsTheWholeTree(t *testing.T) {
-	t.Parallel()
-	folder := t.TempDir()
-	// A child, a child in a session of its own, a daemon (orphan in a session of its own) that ignores
-	// SIGTERM, and the shell itself, which ignores it too.
-	script := `trap '' TERM
-sleep 300 & echo $! > child
-setsid sh -c 'trap "" TERM; echo $$ > session; while :; do sleep 1; done' &
-( setsid sh -c 'trap "" TERM; echo $$ > daemon; while :; do sleep 1; done' & )
-echo working
-while :; do sleep 1; done`
-	status, _ := runCommand(t, Command{Argv: []string{"/bin/sh", "-c", script}, Dir: folder, TimeLimit: time.Second})
-	require.True(t, status.TimedOut)
-	require.Equal(t, "killed", status.Signal)
-	require.Equal(t, -1, status.ExitCode)
-	require.Contains(t, status.Output, "working\n")
-	for _, name := range []string{"child", "session", "daemon"} {
-		requireGone(t, pidFrom(t, filepath.Join(folder, name)))
-	}
-}
-
-func TestRunner_timeLimitEndsWhoCallsItselfARunner(t *testing.T) {
-	t.Parallel()
-	folder := t.TempDir()
-	status, _ := runCommand(t, Command{
-		Argv: []string{"/bin/sh", "-c", "MUSTER_RUNNER=1 setsid sleep 300 & echo $! > pid; wait"}, Dir: folder, TimeLimit: time.Second,
-	})
-	require.True(t, status.TimedOut)
-	requireGone(t, pidFrom(t, filepath.Join(folder, "pid")))
-}
-
-func TestRunner_timeLimitAsksFirst(t *testing.T) {
-	t.Parallel()
-	status, _ := runCommand(t, Command{
-		Argv:      []string{"/bin/sh", "-c", `trap 'echo cleaned up; exit 7' TERM; while :; do sleep 0.1; done`},
-		TimeLimit: 300 * time.Millisecond,
-	})
-	require.True(t, status.TimedOut)
-	require.Equal(t, 7, status.ExitCode)
-	require.Contains(t, status.Output, "cleaned up\n")
-	require.Less(t, status.EndedAt.Sub(status.StartedAt), KillGrace, "nothing was left to be killed")
-}
-
-func TestRunner_normalEndKillsNothing(t *testing.T) {
-	t.Parallel()
-	folder := t.TempDir()
-	start := time.Now()
-	status, _ := runCommand(t, Command{
-		Argv: []string{"/bin/sh", "-c", `setsid sleep 300 & echo $! > service; echo installed`}, Dir: folder,
-	})
-	service := pidFrom(t, filepath.Join(folder, "service"))
-	killAtEnd(t, service)
-	require.Equal(t, 0, status.ExitCode)
-	require.Equal(t, "installed\n", status.Output)
-	require.True(t, status.OutputHeld, "the service keeps the pipe open")
-	require.Less(t, status.EndedAt.Sub(status.StartedAt), PipeGrace)
-	require.GreaterOrEqual(t, time.Since(start), PipeGrace)
-	require.True(t, living(service))
 }
 
 func TestRunner_reapsOrphans(t *testing.T) {

@@ -1,7 +1,6 @@
 package proc
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -306,42 +305,6 @@ func TestLock_holderThatCannotBeRead(t *testing.T) {
 	require.NoError(t, lock.Unlock())
 }
 
-func TestTailText(t *testing.T) {
-	t.Parallel()
-	cases := map[string]struct {
-		data  string
-		limit int
-		want  string
-	}{
-		"fits":                    {"häß", 10, "häß"},
-		"cut between runes":       {"abcä", 3, "cä"},
-		"cut inside a rune":       {"aäb", 2, "b"},
-		"cut inside a long rune":  {"a😀b", 4, "b"},
-		"invalid stretch":         {"a\xff\xfe\xfdb", 10, "a\uFFFDb"},
-		"half a rune at the end":  {"a\xc3", 10, "a\uFFFD"},
-		"grows when replaced":     {"\xffa\xffa\xffa", 6, "a\uFFFDa"},
-		"only continuation bytes": {strings.Repeat("\x80", 10), 5, "\uFFFD"},
-		"empty":                   {"", 5, ""},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			require.Equal(t, tc.want, tailText([]byte(tc.data), tc.limit))
-		})
-	}
-}
-
-func FuzzTailText(f *testing.F) {
-	f.Add([]byte("a😀b\xff"), 4)
-	f.Fuzz(func(t *testing.T, data []byte, limit int) {
-		if limit < 0 || limit > 1<<16 {
-			return
-		}
-		text := tailText(data, limit)
-		require.LessOrEqual(t, len(text), limit)
-		require.Equal(t, strings.ToValidUTF8(text, ""), text)
-	})
-}
-
 func FuzzParseStat(f *testing.F) {
 	data, err := os.ReadFile("/proc/self/stat")
 	require.NoError(f, err)
@@ -358,25 +321,6 @@ func TestParseStat_oddNames(t *testing.T) {
 		require.True(t, ok, name)
 		require.Equal(t, process{identity: identity{42, 12345}, parent: 7, group: 8}, p)
 	}
-}
-
-func TestRecorder_goesOnWithoutTheDisk(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	r, err := newRecorder(dir)
-	require.NoError(t, err)
-	_, _ = r.Write([]byte("first "))
-	require.NoError(t, r.file.Close()) // from here on every write fails
-	_, err = r.Write(bytes.Repeat([]byte("x"), 200_000))
-	require.NoError(t, err)
-	_, err = r.Write([]byte(" last"))
-	require.NoError(t, err)
-	total, _ := r.Close()
-	require.EqualValues(t, 200_011, total)
-	tail, _, err := readOutput(dir)
-	require.NoError(t, err)
-	require.True(t, strings.HasSuffix(tail, "xx last"))
-	require.Len(t, tail, 64<<10)
 }
 
 func TestEndChildren_sparesOthers(t *testing.T) {

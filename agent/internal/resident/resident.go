@@ -104,7 +104,7 @@ func (r *Resident) open() error {
 	if len(names) == 0 {
 		return fault.New(fault.NotFound, "this device is not enrolled at any server: run muster-agent enroll first (data directory %s)", r.o.DataDir)
 	}
-	r.burst = time.AfterFunc(releaseAfter, debug.FreeOSMemory)
+	r.burst = time.AfterFunc(releaseAfter, release)
 	var broken []error
 	for _, name := range names {
 		u, err := r.newUnit(name)
@@ -142,7 +142,7 @@ func (r *Resident) newUnit(name string) (*unit, error) {
 		Host: session.Host{
 			Facts:    func() protocol.Facts { return facts.Read(u.allowed) },
 			Attempts: u.unfinished,
-			Offer:    func(tasks []protocol.Task) { u.offer(tasks); r.nudge() },
+			Offer:    func(tasks []protocol.Task, untrusted error) { u.offer(tasks, untrusted); r.nudge() },
 			Offline:  func() { u.goOn(); r.nudge() },
 			Changed:  r.statusChanged,
 			Settled:  r.settled,

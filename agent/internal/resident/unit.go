@@ -29,7 +29,16 @@ type unit struct {
 	queue  []item
 	later  map[string]time.Time // attempt → not before, for those that wait
 	broken map[string]int       // attempt → how often its task broke down in a row
+	// present is the item whose task process runs; withdraw ends that process.
+	present  *item
+	withdraw func()
+	// untrusted says why nothing may be begun: the newest offer came with refused trust documents.
+	untrusted string
 }
+
+// longestWait is longer than any task waits: a time beyond it was named by a clock that was ahead and has
+// been set right since.
+const longestWait = 2 * taskRetryMax
 
 // item is a task in the queue.
 type item struct {
@@ -61,23 +70,60 @@ func (i item) priority() int {
 }
 
 // offer replaces the queue by what the server offers now. What is no longer offered was cancelled, held
-// or retired and does not run; only commands that were begun already are followed to their end.
-func (u *unit) offer(tasks []protocol.Task) {
+// or retired and does not run; only commands that were begun already are followed to their end. With an
+// error the tasks are only to say that they wait, and go on at once when an offer comes without.
+func (u *unit) offer(tasks []protocol.Task, untrusted error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	switch {
+	case untrusted != nil:
+		u.untrusted = untrusted.Error()
+	case u.untrusted != "":
+		u.untrusted, u.later = "", nil
+	}
 	kept := slices.DeleteFunc(u.queue, func(i item) bool { return !i.started })
-	later := map[string]time.Time{}
 	for _, t := range tasks {
-		i := item{task: t}
-		if slices.ContainsFunc(kept, i.same) {
-			continue
+		if i := (item{task: t}); !slices.ContainsFunc(kept, i.same) {
+			kept = append(kept, i)
 		}
+	}
+	later := map[string]time.Time{}
+	for _, i := range kept {
 		if at, ok := u.later[i.attemptID()]; ok {
 			later[i.attemptID()] = at
 		}
-		kept = append(kept, i)
 	}
 	u.queue, u.later = kept, later
+	if p := u.present; p != nil && !p.started && !slices.ContainsFunc(kept, p.same) {
+		u.withdraw()
+	}
+}
+
+// begin says that the item's task process starts; withdraw is called when the server takes the task back
+// before its command has begun.
+func (u *unit) begin(i item, withdraw func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.present, u.withdraw = &i, withdraw
+	if !i.started && !slices.ContainsFunc(u.queue, i.same) {
+		withdraw() // between the choice of the item and now
+	}
+}
+
+// commandBegins says that the command of the present item begins: it is not taken back any more.
+func (u *unit) commandBegins() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.present != nil {
+		u.present.started = true
+	}
+}
+
+// ended says that the task process is over.
+func (u *unit) ended() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.present, u.withdraw = nil, nil
 }
 
 // goOnStarted queues the attempts whose command was begun before this start. They go first: the change
@@ -85,7 +131,7 @@ func (u *unit) offer(tasks []protocol.Task) {
 func (u *unit) goOnStarted() { u.enqueue(true) }
 
 // goOn queues what else the disk holds unfinished, when no server says what is wanted now: a finished
-// download is no less good because the server is away.
+// download is no less good because the server is away. What the server took back before is left alone.
 func (u *unit) goOn() { u.enqueue(false) }
 
 func (u *unit) enqueue(started bool) {
@@ -94,10 +140,14 @@ func (u *unit) enqueue(started bool) {
 		u.log.Error("look for unfinished attempts", logging.Err, err)
 		return
 	}
+	offered := u.store.LoadState().Offered
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	var found []item
 	for _, a := range list {
+		if !started && !slices.Contains(offered, a.ID()) {
+			continue
+		}
 		i, ok := u.resumable(a)
 		if !ok || i.started != started || slices.ContainsFunc(u.queue, func(q item) bool { return q.attemptID() == a.ID() }) {
 			continue
@@ -124,8 +174,13 @@ func (u *unit) resumable(a *attempt.Attempt) (item, bool) {
 		return item{}, false
 	}
 	if n := len(records); n > 0 && records[n-1].State() == protocol.StateWaiting {
-		if at := records[n-1].Report.Deployment.NextTry; at != nil {
-			u.later[a.ID()] = *at
+		last := records[n-1].Report.Deployment
+		switch {
+		case last.NextTry == nil:
+		case last.Reason == protocol.ReasonTrust: // that is for a check-in to say
+		case last.Reason == protocol.ReasonCleanBoot: // this may be the start that it waits for
+		default:
+			u.later[a.ID()] = *last.NextTry
 		}
 	}
 	return item{task: t, started: begun(records)}, true
@@ -163,7 +218,7 @@ func (u *unit) next(now time.Time) (it item, ok bool, again time.Time) {
 			continue
 		}
 		at := u.later[i.attemptID()]
-		if !at.After(now) {
+		if !at.After(now) || at.After(now.Add(longestWait)) {
 			return i, true, time.Time{}
 		}
 		if again.IsZero() || at.Before(again) {
@@ -171,6 +226,13 @@ func (u *unit) next(now time.Time) (it item, ok bool, again time.Time) {
 		}
 	}
 	return item{}, false, again
+}
+
+// distrust says why nothing of the offer may be begun; empty when it may.
+func (u *unit) distrust() string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.untrusted
 }
 
 // isGate reports whether other packages must wait for the item.

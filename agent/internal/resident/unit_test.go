@@ -1,6 +1,7 @@
 package resident
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -52,7 +53,7 @@ func drain(u *unit) []int {
 func TestUnit_keepsTheServersOrder(t *testing.T) {
 	t.Parallel()
 	u := testUnit(t)
-	u.offer([]protocol.Task{deployTask(3), deployTask(1), deployTask(5)})
+	u.offer([]protocol.Task{deployTask(3), deployTask(1), deployTask(5)}, nil)
 	require.Equal(t, []int{3, 1, 5}, drain(u))
 }
 
@@ -60,7 +61,7 @@ func TestUnit_priorityZeroGoesFirstAndHoldsTheRest(t *testing.T) {
 	t.Parallel()
 	u := testUnit(t)
 	first, zero := deployTask(3), deployTask(0)
-	u.offer([]protocol.Task{first, zero})
+	u.offer([]protocol.Task{first, zero}, nil)
 	it, ok, _ := u.next(time.Now())
 	require.True(t, ok)
 	require.Equal(t, zero.ID, it.task.ID)
@@ -73,14 +74,27 @@ func TestUnit_priorityZeroGoesFirstAndHoldsTheRest(t *testing.T) {
 	require.Equal(t, 2, u.drop())
 }
 
+func TestUnit_waitsForNoYearsOfAClockThatWasWrong(t *testing.T) {
+	t.Parallel()
+	u := testUnit(t)
+	u.offer([]protocol.Task{deployTask(4)}, nil)
+	now := time.Now()
+	it, _, _ := u.next(now)
+	u.postpone(it, now.Add(taskRetryMax), false)
+	_, ok, _ := u.next(now)
+	require.False(t, ok)
+	_, ok, _ = u.next(now.AddDate(-10, 0, 0)) // the clock was ten years ahead, and has been set right
+	require.True(t, ok)
+}
+
 func TestUnit_anOfferReplacesTheOneBefore(t *testing.T) {
 	t.Parallel()
 	u := testUnit(t)
 	kept, cancelled := deployTask(4), deployTask(5)
-	u.offer([]protocol.Task{kept, cancelled})
+	u.offer([]protocol.Task{kept, cancelled}, nil)
 	u.postpone(item{task: kept}, time.Now().Add(time.Hour), false)
 	kept.ID = uuid.NewString() // the server may call the task anew
-	u.offer([]protocol.Task{kept})
+	u.offer([]protocol.Task{kept}, nil)
 	_, ok, again := u.next(time.Now())
 	require.False(t, ok, "the cancelled one is gone, the other still waits")
 	require.False(t, again.IsZero())
@@ -90,11 +104,11 @@ func TestUnit_begunCommandsAreFollowedWhateverIsOffered(t *testing.T) {
 	t.Parallel()
 	u := testUnit(t)
 	running := deployTask(5)
-	u.offer([]protocol.Task{running})
+	u.offer([]protocol.Task{running}, nil)
 	it, _, _ := u.next(time.Now())
-	u.offer(nil)
+	u.offer(nil, nil)
 	u.postpone(it, time.Time{}, true)
-	u.offer([]protocol.Task{deployTask(0)})
+	u.offer([]protocol.Task{deployTask(0)}, nil)
 	require.Equal(t, []int{5, 0}, drain(u))
 }
 
@@ -118,18 +132,55 @@ func journalled(t *testing.T, u *unit, priority int, states ...protocol.State) *
 func TestUnit_goesOnWithWhatTheDiskHolds(t *testing.T) {
 	t.Parallel()
 	u := testUnit(t)
-	journalled(t, u, 7, protocol.StateAccepted)
-	journalled(t, u, 2, protocol.StateAccepted, protocol.StateFetching)
+	seven := journalled(t, u, 7, protocol.StateAccepted)
+	two := journalled(t, u, 2, protocol.StateAccepted, protocol.StateFetching)
+	journalled(t, u, 9, protocol.StateAccepted) // taken back before the agent ended
+	require.NoError(t, u.store.SaveState(identity.State{Offered: []string{seven.ID(), two.ID()}}))
 	journalled(t, u, 5, protocol.StateAccepted, protocol.StateStarted)
 	over := journalled(t, u, 1, protocol.StateAccepted, protocol.StateStarted, protocol.StateFailed)
 	require.NoError(t, over.Settle())
-	require.Len(t, u.unfinished(), 3)
+	require.Len(t, u.unfinished(), 4)
 	u.goOnStarted()
 	require.Len(t, u.queue, 1)
 	require.Equal(t, 5, u.queue[0].priority())
 	u.goOn()
 	u.goOn() // may be repeated
 	require.Equal(t, []int{5, 2, 7}, drain(u), "begun first, then by priority")
+}
+
+// TestUnit_stopsWhatIsTakenBack: as long as its command has not begun.
+func TestUnit_stopsWhatIsTakenBack(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		offer   bool // the task is offered again
+		started bool // by an earlier process
+		begins  bool // its command, before the offer
+		stopped bool
+	}{
+		"taken back":                     {stopped: true},
+		"still offered":                  {offer: true},
+		"taken back after its beginning": {begins: true},
+		"begun by an earlier process":    {started: true},
+	} {
+		u, task, stopped := testUnit(t), deployTask(5), false
+		u.offer([]protocol.Task{task}, nil)
+		u.begin(item{task: task, started: c.started}, func() { stopped = true })
+		if c.begins {
+			u.commandBegins()
+		}
+		if c.offer {
+			u.offer([]protocol.Task{deployTask(3), task}, nil)
+		} else {
+			u.offer([]protocol.Task{deployTask(3)}, nil)
+		}
+		require.Equal(t, c.stopped, stopped, name)
+		u.ended()
+		u.offer(nil, nil)
+	}
+	u, task, stopped := testUnit(t), deployTask(5), false
+	u.offer(nil, nil) // came after the task was chosen
+	u.begin(item{task: task}, func() { stopped = true })
+	require.True(t, stopped)
 }
 
 func TestUnit_prunesWhatNobodyNeeds(t *testing.T) {
@@ -165,8 +216,8 @@ func TestPick_overAllServers(t *testing.T) {
 	t.Parallel()
 	a, b := testUnit(t), testUnit(t)
 	r := &Resident{units: []*unit{a, b}}
-	a.offer([]protocol.Task{deployTask(6)})
-	b.offer([]protocol.Task{deployTask(4)})
+	a.offer([]protocol.Task{deployTask(6)}, nil)
+	b.offer([]protocol.Task{deployTask(4)}, nil)
 	from, it, _ := r.pick(time.Now())
 	require.Same(t, b, from)
 	require.Equal(t, 4, it.priority())
@@ -198,11 +249,11 @@ func TestUnit_aTaskThatBreaksDownIsTriedMoreAndMoreSeldom(t *testing.T) {
 	t.Parallel()
 	u := testUnit(t)
 	task := deployTask(3)
-	u.offer([]protocol.Task{task})
+	u.offer([]protocol.Task{task}, nil)
 	now := time.Now()
 	for _, want := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute} {
 		require.Equal(t, want, u.broke(item{task: task}, now, false).Sub(now))
-		u.offer([]protocol.Task{task}) // a check-in does not shorten it
+		u.offer([]protocol.Task{task}, nil) // a check-in does not shorten it
 		_, ok, again := u.next(now)
 		require.False(t, ok)
 		require.Equal(t, want, again.Sub(now))
@@ -212,4 +263,31 @@ func TestUnit_aTaskThatBreaksDownIsTriedMoreAndMoreSeldom(t *testing.T) {
 	}
 	u.done(item{task: task})
 	require.Equal(t, time.Minute, u.broke(item{task: task}, now, false).Sub(now))
+
+	// Nor does it when the command has begun, whether the server still names the task or not.
+	until := u.broke(item{task: task}, now, true)
+	for _, offered := range [][]protocol.Task{{task}, nil} {
+		u.offer(offered, nil)
+		_, ok, again := u.next(now)
+		require.False(t, ok)
+		require.Equal(t, until, again)
+	}
+}
+
+func TestUnit_whatWaitedForTrustGoesOnAtOnce(t *testing.T) {
+	t.Parallel()
+	u := testUnit(t)
+	task := deployTask(3)
+	u.offer([]protocol.Task{task}, errors.New("the trust document is refused"))
+	require.Equal(t, "the trust document is refused", u.distrust())
+	now := time.Now()
+	u.postpone(item{task: task}, now.Add(time.Minute), false)
+	u.offer([]protocol.Task{task}, errors.New("the trust document is refused"))
+	_, ok, _ := u.next(now)
+	require.False(t, ok, "asking again with a refused one shortens nothing")
+
+	u.offer([]protocol.Task{task}, nil)
+	require.Empty(t, u.distrust())
+	_, ok, _ = u.next(now)
+	require.True(t, ok)
 }

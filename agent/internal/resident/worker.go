@@ -13,6 +13,7 @@ import (
 	"github.com/muster/muster/agent/internal/attempt"
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/agent/internal/task"
+	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/logging"
 	"github.com/muster/muster/packages/protocol"
 )
@@ -68,6 +69,9 @@ func (r *Resident) runTask(ctx context.Context, u *unit, it item) {
 		return
 	}
 	a, err := attempt.Open(u.store.Dir(), it.attemptID())
+	if err == nil {
+		err = it.task.Deploy.Validate()
+	}
 	if err != nil {
 		u.done(it)
 		r.report(ctx, u, taskReport(it.task, protocol.ReasonMalformed, "%v", err))
@@ -85,6 +89,9 @@ func (r *Resident) runTask(ctx context.Context, u *unit, it item) {
 	switch {
 	case ctx.Err() != nil:
 		return // goes on at the next start
+	case errors.Is(err, errWithdrawn):
+		r.withdrawn(u, a, it)
+		return
 	case err != nil:
 		r.brokeDown(ctx, u, a, it, err)
 		return
@@ -104,6 +111,21 @@ func (r *Resident) runTask(ctx context.Context, u *unit, it item) {
 	if !before {
 		r.comeBack(ctx, u)
 	}
+	r.settled()
+}
+
+// errWithdrawn ends the process of a task that the server has taken back.
+var errWithdrawn = errors.New("the server has taken the task back")
+
+// withdrawn leaves an attempt that was taken back as it is: the server may offer it again. One whose command
+// began in the same moment is followed to its end all the same.
+func (r *Resident) withdrawn(u *unit, a *attempt.Attempt, it item) {
+	records, err := a.Peek()
+	if err != nil || begun(records) {
+		u.postpone(it, time.Time{}, true)
+		return
+	}
+	u.log.Info("a task is no longer wanted: it was stopped before its command began", logging.Task, it.task.Kind, logging.Attempt, a.ID())
 	r.settled()
 }
 
@@ -135,7 +157,9 @@ func (r *Resident) comeBack(ctx context.Context, u *unit) {
 	defer cancel()
 	if err := u.session.Flush(ctx); err != nil {
 		u.log.Debug("deliver after a task", logging.Err, err)
-		return // unreachable: the batch goes on, the reports wait
+		if !fault.Is(err, fault.Unauthenticated) {
+			return // unreachable: the batch goes on, the reports wait
+		}
 	}
 	if err := u.session.CheckIn(ctx); err != nil {
 		u.log.Debug("check in after a task", logging.Err, err)
@@ -148,12 +172,17 @@ func (r *Resident) process(ctx context.Context, u *unit, it item) (task.End, err
 	var end task.End
 	input, err := json.Marshal(task.Input{
 		DataDir: r.o.DataDir, Server: u.name, ChangeLock: r.o.Config.LockPath(r.o.DataDir), LogLevel: r.o.Config.Level(), Task: it.task,
+		Untrusted: u.distrust(),
 	})
 	if err != nil {
 		return end, fmt.Errorf("encode the task's input: %w", err)
 	}
 	r.setRunning(it.attemptID())
 	defer r.setRunning("")
+	wanted, withdraw := context.WithCancelCause(ctx)
+	defer withdraw(nil)
+	u.begin(it, func() { withdraw(errWithdrawn) })
+	defer u.ended()
 	options := proc.TaskOptions{
 		Name: it.task.Kind, Input: input, Env: proxyEnv(os.Environ()),
 		Event: func(data json.RawMessage) error { return r.event(ctx, u, data, &end) },
@@ -161,11 +190,13 @@ func (r *Resident) process(ctx context.Context, u *unit, it item) (task.End, err
 	if r.o.LogTo != nil {
 		options.Log = r.o.LogTo
 	}
-	t, err := proc.StartTask(ctx, options)
+	t, err := proc.StartTask(wanted, options)
 	if err != nil {
 		return end, fmt.Errorf("start the task: %w", err)
 	}
-	if err := t.Wait(); err != nil {
+	err = t.Wait()
+	ended := errors.Is(err, errWithdrawn) && end.State.Final() // it was over before it was stopped
+	if err != nil && !ended {
 		return end, err
 	}
 	if end.State == "" {
@@ -181,6 +212,9 @@ func (r *Resident) event(ctx context.Context, u *unit, data json.RawMessage, end
 	}
 	switch {
 	case e.Report != nil:
+		if d := e.Report.Deployment; d != nil && d.State == protocol.StateStarted {
+			u.commandBegins()
+		}
 		if err := u.spool.Add(ctx, *e.Report); err != nil {
 			return fmt.Errorf("keep a report: %w", err)
 		}

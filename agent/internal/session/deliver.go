@@ -87,8 +87,8 @@ func (s *Session) send(ctx context.Context, reports []protocol.Report) error {
 	switch {
 	case err == nil:
 		return s.acknowledge(ack, reports)
-	case !fault.Is(err, fault.Invalid) && !fault.Is(err, fault.TooLarge):
-		return err
+	case !client.Refused(err) && (!fault.Is(err, fault.TooLarge) || len(reports) == 1):
+		return err // the way is bad, not the report
 	case len(reports) == 1:
 		s.log.Error("the server refuses a report; it is dropped", "report", reports[0].ID, logging.Err, err)
 		return s.o.Spool.Ack(reports[0].ID)

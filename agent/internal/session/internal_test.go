@@ -24,6 +24,32 @@ func TestUntilClock_countsTheTimeThatAComputerSleeps(t *testing.T) {
 	require.Equal(t, time.Hour, untilClock(at, before))
 }
 
+func TestUntilClock_waitsForNoYearsOfAWrongClock(t *testing.T) {
+	t.Parallel()
+	wrong := time.Now()
+	at := dueAt(time.Date(2031, 5, 6, 7, 8, 0, 0, time.UTC), wrong) // as a cron expression gives it
+	away := at.Sub(wrong)
+	// An hour later; meanwhile the clock was set back by ten years, which moves the wall clock alone.
+	clock := wrong.Add(time.Hour)
+	back := wrong.Round(0).AddDate(-10, 0, 0)
+	require.Equal(t, away-time.Hour, untilClock(at, clock))
+	require.Greater(t, at.Round(0).Sub(back), away+9*365*24*time.Hour, "by the wall clock alone it would be years away")
+}
+
+func TestSkew_isToldWhenItIsLargeAndHasChanged(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ measured, told, want time.Duration }{
+		{4 * time.Minute, 0, 0},
+		{-6 * time.Minute, 0, -6 * time.Minute},
+		{6*time.Minute + 1500*time.Millisecond, 0, 6*time.Minute + time.Second},
+		{6*time.Minute + 50*time.Second, 6 * time.Minute, 6 * time.Minute}, // hardly changed
+		{8 * time.Minute, 6 * time.Minute, 8 * time.Minute},
+		{time.Minute, 6 * time.Minute, 0},
+	} {
+		require.Equal(t, c.want, skewOf(c.measured, c.told), "%+v", c)
+	}
+}
+
 func TestRefused_howLongTheServerIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	sched, err := schedule.Parse("@every 15m")

@@ -15,7 +15,8 @@ func (s *Session) rotate(ctx context.Context) {
 	s.mu.Lock()
 	id := s.id
 	s.mu.Unlock()
-	if id.NextSecret != "" || time.Since(id.SecretAt) < rotateAfter {
+	// A secret of the future was made by a clock that has been set back since.
+	if age := time.Since(id.SecretAt); id.NextSecret != "" || (age >= 0 && age < rotateAfter) {
 		return
 	}
 	id.NextSecret = identity.Secret()
@@ -33,11 +34,18 @@ func (s *Session) promote(secret string) error {
 	s.mu.Lock()
 	id := s.id
 	s.mu.Unlock()
-	if id.Secret != secret {
-		id.SecretAt = time.Now().UTC()
+	switch secret {
+	case id.NextSecret:
+		id.OldSecret, id.SecretAt = id.Secret, time.Now().UTC()
+	case id.OldSecret:
+		id.OldSecret, id.SecretAt = "", time.Now().UTC()
 	}
 	id.Secret, id.NextSecret = secret, ""
-	return s.persist(id)
+	if err := s.persist(id); err != nil {
+		return err
+	}
+	s.client.SetOld(id.OldSecret)
+	return nil
 }
 
 func (s *Session) persist(id identity.Identity) error {

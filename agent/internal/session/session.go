@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,21 +31,24 @@ import (
 
 // Times.
 const (
-	quietRetry  = time.Hour           // after a 401: the server does not know us, and may again one day
-	firstRetry  = 2 * time.Second     // first bound of a back-off
-	rotateAfter = 30 * 24 * time.Hour // age at which a device changes its secret
-	maxSkew     = 5 * time.Minute     // between our clock and the server's before it is worth a line
-	lookAgain   = 5 * time.Minute     // longest sleep: timers stand still while a computer sleeps, clocks do not
+	quietRetry   = time.Hour           // after a 401: the server does not know us, and may again one day
+	firstRetry   = 2 * time.Second     // first bound of a back-off
+	rotateAfter  = 30 * 24 * time.Hour // age at which a device changes its secret
+	maxAsked     = 24 * 60 * 60        // seconds until the next check-in that a server may ask for
+	lookAgain    = 5 * time.Minute     // longest sleep: timers stand still while a computer sleeps, clocks do not
+	confirmTrust = time.Second         // from a newer trust document to the check-in that confirms it
 )
 
 // Host is what a session needs of the resident. Its functions are called from the session's goroutines.
 type Host struct {
-	Facts    func() protocol.Facts       // for this server
-	Attempts func() []string             // unfinished attempts on disk
-	Offer    func(tasks []protocol.Task) // the tasks of an answered check-in; replaces the offer before
-	Offline  func()                      // the server could not be reached since the start
-	Changed  func()                      // something in Status changed
-	Settled  func()                      // a burst of work is over
+	Facts    func() protocol.Facts // for this server
+	Attempts func() []string       // unfinished attempts on disk
+	// Offer takes the tasks of an answered check-in; they replace the offer before. With an error the
+	// trust documents that came with them are refused, and none of the tasks may be begun.
+	Offer   func(tasks []protocol.Task, untrusted error)
+	Offline func() // the server could not be reached since the start
+	Changed func() // something in Status changed
+	Settled func() // a burst of work is over
 }
 
 // Options make a Session.
@@ -54,8 +58,10 @@ type Options struct {
 	Jitter   time.Duration
 	Spool    *spool.Spool
 	Instance string // id of this start of the agent
-	Host     Host
-	Log      *slog.Logger
+	// PingEvery is how often an open WebSocket is asked for a sign of life; 50 s when zero.
+	PingEvery time.Duration
+	Host      Host
+	Log       *slog.Logger
 }
 
 // Status is what a session tells people.
@@ -69,7 +75,9 @@ type Status struct {
 	NextCheckIn time.Time `json:"next_check_in"`
 	Undelivered int       `json:"undelivered_reports"`
 	Lost        int64     `json:"lost_reports"` // given up because the spool was full, or damaged on the disk
-	Problem     string    `json:"problem,omitempty"`
+	// SkewSeconds is this computer's clock minus the server's, when they are more than 5 minutes apart.
+	SkewSeconds int64  `json:"clock_skew_seconds,omitempty"`
+	Problem     string `json:"problem,omitempty"`
 }
 
 // Session speaks to one server.
@@ -80,6 +88,7 @@ type Session struct {
 	wake    chan struct{} // check in now
 	rearm   chan struct{} // the time of the next check-in changed
 	kick    chan struct{} // deliver now
+	redial  chan struct{} // connect now
 	checkIn sync.Mutex    // one check-in at a time
 	deliver sync.Mutex    // one delivery at a time
 
@@ -92,8 +101,8 @@ type Session struct {
 	problem   string
 	socket    *socket
 	waiting   *waiter
-	decided   bool // Offer or Offline was called since the start
-	skewed    bool
+	decided   bool          // Offer or Offline was called since the start
+	skew      time.Duration // our clock minus the server's; 0 while it is small
 	retry     backoff.Backoff
 }
 
@@ -112,7 +121,7 @@ func New(o Options) (*Session, error) {
 	}
 	s := &Session{
 		o: o, log: o.Log.With(logging.Server, o.Store.Name()), id: id, state: o.Store.LoadState(), trust: doc.Version,
-		wake: make(chan struct{}, 1), rearm: make(chan struct{}, 1), kick: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), rearm: make(chan struct{}, 1), kick: make(chan struct{}, 1), redial: make(chan struct{}, 1),
 	}
 	now := time.Now()
 	s.retry = backoff.Backoff{Base: firstRetry, Cap: s.interval(now)}
@@ -120,8 +129,10 @@ func New(o Options) (*Session, error) {
 	if latest := now.Add(s.interval(now) + o.Jitter); s.next.After(latest) {
 		s.next = latest // the clock was set back meanwhile
 	}
+	s.next = dueAt(s.next, now)
 	s.client, err = client.New(client.Options{
-		URLs: id.URLs, CAPEM: id.CAPEM, DeviceID: id.DeviceID, Secret: id.Secret, NextSecret: id.NextSecret, Promote: s.promote,
+		URLs: id.URLs, CAPEM: id.CAPEM, DeviceID: id.DeviceID, Secret: id.Secret, NextSecret: id.NextSecret, OldSecret: id.OldSecret,
+		Promote: s.promote,
 	})
 	return s, err
 }
@@ -131,10 +142,10 @@ func (s *Session) interval(now time.Time) time.Duration { return s.o.Schedule.In
 // Run keeps the session until ctx ends.
 func (s *Session) Run(ctx context.Context) {
 	var wg sync.WaitGroup
-	defer wg.Wait()
 	wg.Go(func() { s.connect(ctx) })
 	wg.Go(func() { s.deliverAll(ctx) })
-	s.checkInAll(ctx)
+	wg.Go(func() { s.checkInAll(ctx) })
+	wg.Wait() // not deferred: a panic must end the program, not wait for the other two
 }
 
 // Wake asks for a check-in now.
@@ -179,10 +190,6 @@ func (s *Session) checkInAll(ctx context.Context) {
 	}
 }
 
-// untilClock is the time until at by the wall clock: the monotonic one leaves out the time that a computer
-// sleeps, and a check-in due meanwhile is due when it wakes up.
-func untilClock(at, now time.Time) time.Duration { return at.Round(0).Sub(now.Round(0)) }
-
 // CheckIn asks the server what to do and hands the answer to the host. Whatever comes of it, the time of
 // the next one is set. Errors are logged here, and returned for callers that wait for the answer.
 func (s *Session) CheckIn(ctx context.Context) error {
@@ -199,8 +206,7 @@ func (s *Session) CheckIn(ctx context.Context) error {
 		s.offline(err)
 		return fmt.Errorf("check in: %w", err)
 	}
-	s.answered(resp, sum)
-	s.o.Host.Offer(resp.Tasks)
+	s.o.Host.Offer(resp.Tasks, s.answered(resp, sum))
 	s.save() // after the offer: the work need not wait for the disk
 	s.o.Host.Changed()
 	s.o.Host.Settled()
@@ -210,6 +216,9 @@ func (s *Session) CheckIn(ctx context.Context) error {
 // request is what the device says at a check-in, and the digest of its facts.
 func (s *Session) request() (protocol.CheckInRequest, string) {
 	f := s.o.Host.Facts()
+	s.mu.Lock()
+	f.ClockSkewSeconds = int64(s.skew / time.Second)
+	s.mu.Unlock()
 	sum := factsDigest(f)
 	req := protocol.CheckInRequest{
 		Protocol: protocol.Version, AgentVersion: f.AgentVersion, InstanceID: s.o.Instance, BootID: f.BootID,
@@ -240,35 +249,71 @@ func factsDigest(f protocol.Facts) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// answered takes over what the server says, and when to come again. The caller persists it.
-func (s *Session) answered(resp protocol.CheckInResponse, factsSum string) {
-	s.acceptTrust(resp.Trust)
+// answered takes over what the server says, and when to come again. The caller persists it. The error
+// is that of refused trust documents: they are asked for again soon, for what they say may be urgent.
+func (s *Session) answered(resp protocol.CheckInResponse, factsSum string) error {
+	newer, untrusted := s.acceptTrust(resp.Trust)
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.problem != "" {
+	if s.problem != "" && untrusted == nil {
 		s.log.Info("the server answers again")
 	}
 	s.problem, s.notBefore = "", time.Time{}
-	s.retry.Reset()
-	skew := resp.ServerTime.Sub(now).Abs()
-	if skewed := !resp.ServerTime.IsZero() && skew > maxSkew; skewed != s.skewed {
-		s.skewed = skewed
-		if skewed {
-			s.log.Warn("this computer's clock differs from the server's", "by", skew.Round(time.Second))
-		}
+	s.compare(now, resp.ServerTime)
+	s.next = dueAt(s.o.Schedule.NextJittered(now, s.o.Jitter), now)
+	if pause := min(resp.NextSeconds, maxAsked); pause > 0 {
+		s.earlier(now.Add(time.Duration(pause) * time.Second))
 	}
-	s.next = s.o.Schedule.NextJittered(now, s.o.Jitter)
-	if asked := now.Add(time.Duration(resp.NextSeconds) * time.Second); resp.NextSeconds > 0 && asked.Before(s.next) {
-		s.next = asked
+	if untrusted != nil {
+		s.problem = untrusted.Error()
+		s.earlier(now.Add(s.retry.Next()))
+	} else {
+		s.retry.Reset()
+	}
+	if !slices.Contains(deviceStates, resp.State) {
+		resp.State = "unknown" // shown and kept, but never acted upon
+	}
+	if newer {
+		s.earlier(now.Add(confirmTrust)) // people wait for it: see who has followed a take-over
 	}
 	if s.state.DeviceState != resp.State {
 		s.log.Info("device state", "state", resp.State)
+		if s.state.DeviceState != "" { // what the server refused from this device before, it may take now
+			nudge(s.kick)
+			nudge(s.redial)
+		}
 	}
 	s.log.Debug("checked in", "tasks", len(resp.Tasks), "next", s.next.Format(time.RFC3339))
-	s.state = identity.State{NextCheckIn: s.next.UTC(), LastCheckIn: now.UTC(), FactsSHA256: factsSum, DeviceState: resp.State}
+	s.state = identity.State{
+		NextCheckIn: s.next.UTC(), LastCheckIn: now.UTC(), FactsSHA256: factsSum, DeviceState: resp.State, Offered: attempts(resp.Tasks),
+	}
 	s.decided = true
 	nudge(s.rearm)
+	return untrusted
+}
+
+// deviceStates are those that a server may say.
+var deviceStates = []string{
+	protocol.DevicePending, protocol.DeviceActive, protocol.DeviceQuarantined, protocol.DeviceRevoked,
+}
+
+// earlier moves the next check-in forward; the caller holds mu.
+func (s *Session) earlier(at time.Time) {
+	if at.Before(s.next) {
+		s.next = at
+	}
+}
+
+// attempts are the ids of the attempts that the tasks name.
+func attempts(tasks []protocol.Task) []string {
+	var ids []string
+	for _, t := range tasks {
+		if t.Deploy != nil {
+			ids = append(ids, t.Deploy.AttemptID)
+		}
+	}
+	return ids
 }
 
 // failed sets the time of the next try: with back-off up to the check-in interval, or as the server asks.
@@ -286,6 +331,7 @@ func (s *Session) failed(err error) {
 	pause := s.retry.Next()
 	if fault.Is(err, fault.Unauthenticated) {
 		pause = max(quietRetry, s.interval(now)) + pause
+		s.state.DeviceState, s.state.Offered = identity.StateRefused, nil
 	}
 	if asked := client.RetryAfter(err); asked > 0 {
 		pause = asked + pause // jittered, so that not all come back at that second
@@ -308,9 +354,16 @@ func (s *Session) save() {
 }
 
 // offline tells the host, once, that there is no answer to wait for. A server that does not know or want
-// this device is no server that is away: nothing goes on in its name.
+// this device is no server that is away: nothing goes on in its name, and nothing more is begun.
 func (s *Session) offline(why error) {
-	if fault.Is(why, fault.Unauthenticated) || fault.Is(why, fault.Forbidden) {
+	switch {
+	case fault.Is(why, fault.Unauthenticated):
+		s.mu.Lock()
+		s.decided = true
+		s.mu.Unlock()
+		s.o.Host.Offer(nil, nil)
+		return
+	case fault.Is(why, fault.Forbidden):
 		return
 	}
 	s.mu.Lock()
@@ -322,26 +375,6 @@ func (s *Session) offline(why error) {
 	}
 }
 
-func (s *Session) acceptTrust(envelopes []json.RawMessage) {
-	if len(envelopes) == 0 {
-		return
-	}
-	s.mu.Lock()
-	root, have := s.id.RootKeyID, s.trust
-	s.mu.Unlock()
-	doc, err := s.o.Store.AcceptTrust(root, envelopes)
-	if err != nil {
-		s.log.Error("the server's trust document is refused; the one before stays in force", logging.Err, err)
-		return
-	}
-	if doc.Version != have {
-		s.log.Info("trust document accepted", "version", doc.Version)
-	}
-	s.mu.Lock()
-	s.trust = doc.Version
-	s.mu.Unlock()
-}
-
 // Status is how the session stands.
 func (s *Session) Status() Status {
 	loss := s.o.Spool.Loss()
@@ -350,6 +383,6 @@ func (s *Session) Status() Status {
 	return Status{
 		Server: s.o.Store.Name(), URL: s.client.URL(), DeviceID: s.id.DeviceID, DeviceState: s.state.DeviceState,
 		Connected: s.socket != nil, LastCheckIn: s.state.LastCheckIn, NextCheckIn: s.next.UTC(),
-		Undelivered: s.o.Spool.Len(), Lost: loss.Dropped + loss.Damaged, Problem: s.problem,
+		Undelivered: s.o.Spool.Len(), Lost: loss.Dropped + loss.Damaged, Problem: s.problem, SkewSeconds: int64(s.skew / time.Second),
 	}
 }

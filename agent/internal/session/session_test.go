@@ -3,10 +3,12 @@ package session_test
 import (
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,9 +33,11 @@ type host struct {
 	store  *identity.Store
 	spool  *spool.Spool
 
-	mu      sync.Mutex
-	offers  [][]protocol.Task
-	offline int
+	mu        sync.Mutex
+	offers    [][]protocol.Task
+	untrusted error // of the newest offer
+	offline   int
+	bug       bool // Offer panics
 }
 
 func (h *host) offered() int {
@@ -52,6 +56,11 @@ func enroll(t *testing.T, s *agenttest.Server) *identity.Store {
 
 func open(t *testing.T, s *agenttest.Server, store *identity.Store, every string) *host {
 	t.Helper()
+	return openPinging(t, s, store, every, 0)
+}
+
+func openPinging(t *testing.T, s *agenttest.Server, store *identity.Store, every string, ping time.Duration) *host {
+	t.Helper()
 	h := &host{server: s, store: store}
 	var err error
 	h.spool, err = spool.Open(filepath.Join(store.Dir(), "spool"), spool.Limits{})
@@ -59,14 +68,17 @@ func open(t *testing.T, s *agenttest.Server, store *identity.Store, every string
 	sched, err := schedule.Parse(every)
 	require.NoError(t, err)
 	h.Session, err = session.New(session.Options{
-		Store: store, Schedule: sched, Spool: h.spool, Instance: uuid.NewString(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Store: store, Schedule: sched, Spool: h.spool, Instance: uuid.NewString(), PingEvery: ping, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Host: session.Host{
 			Facts:    func() protocol.Facts { return facts.Read([]string{"deploy"}) },
 			Attempts: func() []string { return nil },
-			Offer: func(tasks []protocol.Task) {
+			Offer: func(tasks []protocol.Task, untrusted error) {
 				h.mu.Lock()
 				defer h.mu.Unlock()
-				h.offers = append(h.offers, tasks)
+				h.offers, h.untrusted = append(h.offers, tasks), untrusted
+				if h.bug {
+					panic("a bug")
+				}
 			},
 			Offline: func() {
 				h.mu.Lock()
@@ -254,6 +266,37 @@ func TestSession_isQuietWhenTheServerDoesNotKnowIt(t *testing.T) {
 	require.Zero(t, h.offline, "nothing goes on in the name of a server that has revoked this device")
 }
 
+// TestSession_comesBackWholeWhenTheServerWantsItAgain: after a refusal the agent is quiet for an hour, but an
+// admin's approval is not only for check-ins.
+func TestSession_comesBackWholeWhenTheServerWantsItAgain(t *testing.T) {
+	t.Parallel()
+	s := agenttest.New(t)
+	h := open(t, s, enroll(t, s), "@every 24h")
+	h.start(t)
+	eventually(t, "connected and checked in", func() bool { return h.Status().Connected && h.offered() > 0 })
+	var reports, sockets atomic.Int32
+	s.Lock()
+	s.Fail = func(_ http.ResponseWriter, r *http.Request) int {
+		switch r.URL.Path {
+		case protocol.PathReports:
+			reports.Add(1)
+		case protocol.PathSocket:
+			sockets.Add(1)
+		}
+		return http.StatusUnauthorized
+	}
+	s.Unlock()
+	s.DropSockets()
+	eventually(t, "refused", func() bool { return h.Status().DeviceState == identity.StateRefused && sockets.Load() > 0 })
+	require.NoError(t, h.spool.Add(t.Context(), report(t, "what waited")))
+	eventually(t, "the report is refused", func() bool { return reports.Load() > 0 })
+	s.Lock()
+	s.Fail = nil
+	s.Unlock()
+	require.NoError(t, h.CheckIn(t.Context()))
+	eventually(t, "connected again, and delivered", func() bool { return h.Status().Connected && len(s.Reports()) == 1 })
+}
+
 func TestSession_backsOffWhenThereIsNoServer(t *testing.T) {
 	t.Parallel()
 	s := agenttest.New(t)
@@ -325,6 +368,25 @@ func TestSession_keepsTheOldSecretWhenTheServerNeverHeardOfTheNext(t *testing.T)
 	require.Equal(t, old, id.Secret)
 }
 
+func TestSession_fallsBackToTheOldSecretForAServerThatWasRestored(t *testing.T) {
+	t.Parallel()
+	s := agenttest.New(t)
+	store := enroll(t, s)
+	old := age(t, store)
+	h := open(t, s, store, "@every 1h")
+	require.NoError(t, h.CheckIn(t.Context()))
+	id, err := store.Load()
+	require.NoError(t, err)
+	require.Equal(t, old, id.OldSecret)
+	s.SetSecret(id.DeviceID, protocol.HashSecret(old)) // from the backup
+	require.NoError(t, h.CheckIn(t.Context()))
+	require.NoError(t, h.CheckIn(t.Context()), "and goes on with it")
+	id, err = store.Load()
+	require.NoError(t, err)
+	require.Equal(t, old, id.Secret)
+	require.Empty(t, id.OldSecret)
+}
+
 func TestSession_usesTheNextSecretAfterACrashInBetween(t *testing.T) {
 	t.Parallel()
 	s := agenttest.New(t)
@@ -368,6 +430,28 @@ func TestSession_takesOverNewTrustDocumentsAndRefusesForgedOnes(t *testing.T) {
 	require.NoError(t, h.CheckIn(t.Context()))
 	require.NoError(t, h.CheckIn(t.Context()))
 	require.Equal(t, 2, s.CheckIns()[3].TrustVersion, "the one before stays in force")
+	require.ErrorContains(t, h.untrusted, "trust document is refused", "the host is told: nothing may be begun")
+	require.Contains(t, h.Status().Problem, "trust document is refused")
+	require.Less(t, time.Until(h.Status().NextCheckIn), time.Minute, "asked for again soon")
+
+	s.Withdraw()
+	require.NoError(t, h.CheckIn(t.Context()))
+	require.NoError(t, h.untrusted)
+	require.Empty(t, h.Status().Problem)
+	require.Greater(t, time.Until(h.Status().NextCheckIn), 50*time.Minute)
+}
+
+func TestSession_doesNotBelieveAbsurdAnswers(t *testing.T) {
+	t.Parallel()
+	s := agenttest.New(t)
+	h := open(t, s, enroll(t, s), "@every 1h")
+	for _, seconds := range []int{math.MaxInt, math.MaxInt / int(time.Second), -1, math.MinInt} {
+		s.Lock()
+		s.NextSeconds = seconds
+		s.Unlock()
+		require.NoError(t, h.CheckIn(t.Context()))
+		require.Greater(t, time.Until(h.Status().NextCheckIn), 50*time.Minute, "%d", seconds)
+	}
 }
 
 // sleeping makes a session whose next check-in is far away, so that only its WebSocket speaks.

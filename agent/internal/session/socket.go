@@ -15,9 +15,11 @@ import (
 
 	"github.com/muster/muster/agent/internal/backoff"
 	"github.com/muster/muster/agent/internal/client"
+	"github.com/muster/muster/agent/internal/identity"
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/logging"
 	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/packages/proxy"
 )
 
 // Times of a WebSocket.
@@ -25,9 +27,8 @@ const (
 	handshakeLimit = 30 * time.Second
 	writeLimit     = 20 * time.Second
 	pingEvery      = 50 * time.Second
-	silenceLimit   = 2*pingEvery + 30*time.Second // two lost pongs
-	heldLong       = time.Minute                  // after which a connection counts as a success
-	socketBuffer   = 1 << 10                      // bytes; messages are short and rare
+	heldLong       = time.Minute // after which a connection counts as a success
+	socketBuffer   = 1 << 10     // bytes; messages are short and rare
 )
 
 // socket is an open WebSocket. Only its reader reads; writers take turns.
@@ -36,8 +37,15 @@ type socket struct {
 	mu     sync.Mutex
 	once   sync.Once
 	closed chan struct{}
-	cause  error // why, once closed
+	cause  error         // why, once closed
+	every  time.Duration // between two pings
 }
+
+// silence is how long nothing may come: two lost pongs, and time for the second to be late.
+func (c *socket) silence() time.Duration { return 2*c.every + 3*c.every/5 }
+
+// alive gives the other side its time anew.
+func (c *socket) alive() error { return c.conn.SetReadDeadline(time.Now().Add(c.silence())) }
 
 func (c *socket) write(data []byte) error {
 	c.mu.Lock()
@@ -83,6 +91,10 @@ func (s *Session) connect(ctx context.Context) {
 		pause := time.Duration(0)
 		if err == nil {
 			told = false
+			select {
+			case <-s.redial: // done
+			default:
+			}
 			since := time.Now()
 			err = s.hold(ctx, conn)
 			if time.Since(since) > heldLong { // one that is cut at once, again and again, is backed off from
@@ -95,7 +107,9 @@ func (s *Session) connect(ctx context.Context) {
 			var refused *refusedError
 			if errors.As(err, &refused) {
 				pause = s.refused(refused, pause)
-				if !told {
+				if refused.status == http.StatusUnauthorized {
+					s.askWhy()
+				} else if !told {
 					s.log.Info("no WebSocket to the server: check-ins go on by HTTPS alone", logging.Err, err)
 				}
 				told = true
@@ -105,8 +119,20 @@ func (s *Session) connect(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
+		case <-s.redial:
 		case <-time.After(pause):
 		}
+	}
+}
+
+// askWhy checks in when the server has just refused the device's credential: the answer says why, and the
+// status shows it. It does so once, not at every try.
+func (s *Session) askWhy() {
+	s.mu.Lock()
+	known := s.state.DeviceState == identity.StateRefused
+	s.mu.Unlock()
+	if !known {
+		s.Wake()
 	}
 }
 
@@ -123,9 +149,9 @@ func (s *Session) refused(e *refusedError, pause time.Duration) time.Duration {
 
 func (s *Session) dial(ctx context.Context) (*websocket.Conn, error) {
 	d := websocket.Dialer{
-		Proxy: http.ProxyFromEnvironment, TLSClientConfig: s.client.TLS(), HandshakeTimeout: handshakeLimit,
+		Proxy: proxy.FromEnvironment, TLSClientConfig: s.client.TLS(), HandshakeTimeout: handshakeLimit,
 		ReadBufferSize: socketBuffer, WriteBufferSize: socketBuffer, Subprotocols: []string{protocol.SocketProtocol},
-		NetDialContext: (&net.Dialer{Timeout: handshakeLimit, KeepAlive: time.Minute}).DialContext,
+		NetDialContext: (&net.Dialer{Timeout: client.DialLimit, KeepAlive: time.Minute}).DialContext,
 	}
 	address := s.client.URL()
 	url := "wss" + strings.TrimPrefix(strings.TrimRight(address, "/"), "https") + protocol.PathSocket
@@ -139,10 +165,13 @@ func (s *Session) dial(ctx context.Context) (*websocket.Conn, error) {
 			return conn, nil
 		}
 		if resp == nil || !errors.Is(err, websocket.ErrBadHandshake) {
-			s.client.Unreachable(address)
-			return nil, fault.Wrap(err, fault.Unavailable, "open the WebSocket")
+			explained, again := s.client.Explain(err)
+			if !again {
+				s.client.Unreachable(address)
+			}
+			return nil, fault.Wrap(explained, fault.Unavailable, "open the WebSocket")
 		}
-		refused = &refusedError{resp.StatusCode, client.ParseRetryAfter(resp.Header.Get("Retry-After"), time.Now())}
+		refused = &refusedError{resp.StatusCode, client.ParseRetryAfter(resp.Header, time.Now())}
 		if resp.StatusCode != http.StatusUnauthorized {
 			break
 		}
@@ -152,8 +181,13 @@ func (s *Session) dial(ctx context.Context) (*websocket.Conn, error) {
 
 // hold makes the connection the session's and reads until it ends. The server's first message is a wakeup:
 // a check-in before it might miss what is assigned before the server knows the connection.
+//
+//fuzz:none it takes a frame of bounded size; FuzzReceive decodes what is in it
 func (s *Session) hold(ctx context.Context, conn *websocket.Conn) error {
-	c := &socket{conn: conn, closed: make(chan struct{})}
+	c := &socket{conn: conn, closed: make(chan struct{}), every: s.o.PingEvery}
+	if c.every == 0 {
+		c.every = pingEvery
+	}
 	conn.SetReadLimit(protocol.MaxSocketDown)
 	s.setSocket(c)
 	defer s.setSocket(nil)
@@ -162,10 +196,10 @@ func (s *Session) hold(ctx context.Context, conn *websocket.Conn) error {
 	go c.ping()
 	nudge(s.kick)
 
-	_ = conn.SetReadDeadline(time.Now().Add(silenceLimit))
-	conn.SetPongHandler(func(string) error { return conn.SetReadDeadline(time.Now().Add(silenceLimit)) })
+	_ = c.alive()
+	conn.SetPongHandler(func(string) error { return c.alive() })
 	conn.SetPingHandler(func(data string) error {
-		_ = conn.SetReadDeadline(time.Now().Add(silenceLimit))
+		_ = c.alive()
 		err := conn.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(writeLimit))
 		if errors.Is(err, websocket.ErrCloseSent) {
 			return nil
@@ -178,6 +212,7 @@ func (s *Session) hold(ctx context.Context, conn *websocket.Conn) error {
 			c.close(err)
 			return c.cause
 		}
+		_ = c.alive()
 		if kind == websocket.TextMessage {
 			s.receive(data)
 		}
@@ -211,7 +246,7 @@ func (s *Session) receive(data []byte) {
 // ping keeps proxies from closing a silent connection and finds out when it is dead.
 func (c *socket) ping() {
 	for {
-		timer := time.NewTimer(pingEvery - rand.N(pingEvery/5))
+		timer := time.NewTimer(c.every - rand.N(c.every/5))
 		select {
 		case <-c.closed:
 			timer.Stop()

@@ -88,7 +88,7 @@ const lossFile = "loss.json"
 
 // Open opens or makes the spool in dir. Damage in its files costs the reports that it hit and is counted.
 func Open(dir string, limits Limits) (*Spool, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := atomicfile.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open spool: %w", err)
 	}
 	s := &Spool{dir: dir, limits: limits.withDefaults(), added: make(chan struct{}, 1), byID: make(map[string]*entry)}

@@ -24,6 +24,8 @@ type Input struct {
 	ChangeLock string        `json:"change_lock"`
 	LogLevel   slog.Level    `json:"log_level"`
 	Task       protocol.Task `json:"task"`
+	// Untrusted, when set, is why nothing that the server asks for may be begun at present.
+	Untrusted string `json:"untrusted,omitempty"`
 }
 
 // Event is what a task tells. Exactly one field is set.
@@ -55,11 +57,19 @@ func Main(name string, registry map[string]Func, stderr io.Writer) int {
 		return 2
 	}
 	return proc.ChildMain(func(ctx context.Context, input []byte, emit func(any) error) error {
-		var in Input
-		if err := json.Unmarshal(input, &in); err != nil {
-			return fault.Wrap(err, fault.Invalid, "decode the task's input")
+		in, err := decode(input)
+		if err != nil {
+			return err
 		}
 		log := logging.New(stderr, in.LogLevel, logging.Tagged).With(logging.Task, name)
 		return run(ctx, in, func(e Event) error { return emit(e) }, log)
 	})
+}
+
+func decode(input []byte) (Input, error) {
+	var in Input
+	if err := json.Unmarshal(input, &in); err != nil {
+		return in, fault.Wrap(err, fault.Invalid, "decode the task's input")
+	}
+	return in, nil
 }

@@ -110,8 +110,10 @@ func (d *deployment) rebootPending() bool {
 	return err == nil && runtime.GOOS == "linux"
 }
 
+// noteReboot remembers the boot during which the command ran: one that has come since counts as the restart
+// that the package asked for.
 func (d *deployment) noteReboot() error {
-	return atomicfile.Write(filepath.Join(d.in.DataDir, rebootFile), []byte(d.boot+"\n"), 0o600)
+	return atomicfile.Write(filepath.Join(d.in.DataDir, rebootFile), []byte(d.startedBoot()+"\n"), 0o600)
 }
 
 // cut shortens a text to at most limit bytes of valid UTF-8.

@@ -3,9 +3,11 @@ package deploy_test
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/muster/muster/agent/internal/attempt"
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/agent/internal/task"
+	"github.com/muster/muster/agent/internal/task/deploy"
 	"github.com/muster/muster/packages/instruction"
 	"github.com/muster/muster/packages/protocol"
 )
@@ -100,13 +103,43 @@ func TestCrash_ofEverySuccessorToo(t *testing.T) {
 	require.Equal(t, "ran\n", read(t, ledger))
 }
 
+// TestCrash_ofTheAgentIsNoFailure breaks the pipe to the agent at each report in turn, as its death does: that
+// says nothing about the package, and the next process goes on.
+func TestCrash_ofTheAgentIsNoFailure(t *testing.T) {
+	t.Parallel()
+	told := strings.Fields("accepted fetching fetched unpacked started succeeded")
+	for n, state := range told {
+		t.Run("at "+state, func(t *testing.T) {
+			t.Parallel()
+			d := newDevice(t)
+			ledger := filepath.Join(t.TempDir(), "ledger")
+			zip := agenttest.Zip(t, map[string]string{"go.sh": "#!/bin/sh\necho ran >> " + ledger + "\n"})
+			tk := agenttest.Task(d.server.Add(t, instruction.Spec{Action: instruction.Launch, Command: []string{"go.sh"}}, zip, nil))
+			reports := 0
+			err := new(deploy.Deployer).Run(t.Context(), d.input(tk), func(e task.Event) error {
+				if e.Report != nil {
+					reports++
+				}
+				if reports > n {
+					return syscall.EPIPE
+				}
+				return nil
+			}, slog.New(slog.DiscardHandler))
+			require.ErrorIs(t, err, syscall.EPIPE)
+			r := d.run(t, deploy.Deployer{}, tk)
+			require.Equal(t, strings.Join(told, " "), r.states())
+			require.Equal(t, "ran\n", read(t, ledger))
+		})
+	}
+}
+
 // TestCrash_whileTheCommandRuns kills the task while the command goes on; the next process attaches.
 func TestCrash_whileTheCommandRuns(t *testing.T) {
 	t.Parallel()
 	d := newDevice(t)
 	dir := t.TempDir()
 	ledger, gate := filepath.Join(dir, "ledger"), filepath.Join(dir, "gate")
-	script := fmt.Sprintf("echo ran >> %s; while [ ! -e %s ]; do sleep 0.05; done; echo ended; exit 3", ledger, gate)
+	script := "echo ran >> " + ledger + "; " + agenttest.UntilFile(gate) + "; echo ended; exit 3"
 	tk := agenttest.Task(d.server.Add(t, instruction.Spec{Action: instruction.Execute, Command: sh(script)}, nil, nil))
 
 	input, err := json.Marshal(d.input(tk))

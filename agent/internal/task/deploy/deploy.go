@@ -47,6 +47,8 @@ const (
 type Deployer struct {
 	// Stall replaces the stall limit, when it is not 0.
 	Stall time.Duration
+	// Again replaces the bound of the first wait after a failed try of a fragment, when it is not 0.
+	Again time.Duration
 	// Recorded is called after each record is on the disk and before it is told.
 	Recorded func(attempt.Record)
 }
@@ -86,13 +88,26 @@ func end(state protocol.State, reason protocol.Reason, format string, args ...an
 	return &ending{report: protocol.DeploymentReport{State: state, Reason: reason, Message: fmt.Sprintf(format, args...)}}
 }
 
+// errUntold marks that nobody listens any more: the agent has gone. It says nothing about the attempt, which
+// goes on where it is when the next agent starts.
+var errUntold = errors.New("nobody listens")
+
+func marked(emit task.Emit) task.Emit {
+	return func(e task.Event) error {
+		if err := emit(e); err != nil {
+			return fmt.Errorf("%w: %w", errUntold, err)
+		}
+		return nil
+	}
+}
+
 // Run carries out the task.
 func (p *Deployer) Run(ctx context.Context, in task.Input, emit task.Emit, log *slog.Logger) error {
 	if in.Task.Deploy == nil {
 		return fault.New(fault.Invalid, "the task has no deployment")
 	}
 	d := &deployment{
-		Deployer: p, in: in, task: *in.Task.Deploy, emit: emit, boot: facts.BootID(),
+		Deployer: p, in: in, task: *in.Task.Deploy, emit: marked(emit), boot: facts.BootID(),
 		log: log.With(logging.Attempt, in.Task.Deploy.AttemptID, logging.Package, in.Task.Deploy.PackageName),
 	}
 	defer d.close()
@@ -190,6 +205,9 @@ func (d *deployment) drive(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err() // told to stop: goes on at the next start
 	}
+	if errors.Is(err, errUntold) {
+		return err
+	}
 	var e *ending
 	if !errors.As(err, &e) {
 		e = d.asEnding(err)
@@ -202,7 +220,7 @@ func (d *deployment) steps(ctx context.Context) error {
 		return d.resume(ctx)
 	}
 	steps := []func(context.Context) error{
-		d.accept, d.verify, d.check, d.detectBefore, d.fetch, d.verifyArchive, d.unpack, d.perform,
+		d.accept, d.verify, d.recall, d.check, d.detectBefore, d.fetch, d.verifyArchive, d.unpack, d.perform,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -316,13 +334,14 @@ const (
 func (d *deployment) path(name string) string { return filepath.Join(d.attempt.Dir(), name) }
 
 // cleanUp removes what only the running attempt needed. The journal stays as a tombstone. Fragments stay
-// after a failure, so that another attempt does not fetch them again; the resident ages them out.
+// after a failure, so that another attempt does not fetch them again; the resident ages them out. Of what
+// was refused nothing stays.
 func (d *deployment) cleanUp(state protocol.State) {
 	var errs []error
 	if d.doc == nil {
 		d.doc, _ = d.loadDocument()
 	}
-	if state == protocol.StateSucceeded && d.doc != nil && d.doc.Archive != nil {
+	if (state == protocol.StateSucceeded || state == protocol.StateRefused) && d.doc != nil && d.doc.Archive != nil {
 		errs = append(errs, d.dropFragments())
 	}
 	errs = append(errs, removeTree(d.path(treeDir)), removeTree(d.path(runDir)))

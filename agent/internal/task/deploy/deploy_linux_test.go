@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -242,6 +244,11 @@ func TestRun_refuses(t *testing.T) {
 			tk.Deploy.Version = "2.0"
 			return tk
 		}},
+		"another priority": {protocol.ReasonMismatch, func(t *testing.T, d *device) protocol.Task {
+			tk := agenttest.Task(d.server.Add(t, spec, nil, nil))
+			tk.Deploy.Priority = 0
+			return tk
+		}},
 		"older serial": {protocol.ReasonSerial, func(t *testing.T, d *device) protocol.Task {
 			p := d.server.Add(t, spec, nil, nil)
 			require.NoError(t, d.store.RaiseSerial(p.Doc.Name, p.Doc.Serial+1, p.Doc.IssuedAt))
@@ -286,8 +293,33 @@ func TestRun_refuses(t *testing.T) {
 			require.NotContains(t, r.states(), "started")
 			require.NoDirExists(t, filepath.Join(d.store.Dir(), "attempts", tk.Deploy.AttemptID, "tree"))
 			require.NoFileExists(t, filepath.Join(d.data, "..", "evil"))
+			kept, err := filepath.Glob(filepath.Join(d.data, "fragments", "*"))
+			require.NoError(t, err)
+			require.Empty(t, kept, "nothing of what was refused stays")
 		})
 	}
+}
+
+func TestRun_waitsWhileTheServersTrustDocumentIsRefused(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	tk := agenttest.Task(d.server.Add(t, instruction.Spec{Action: instruction.Execute, Command: []string{"true"}}, nil, nil))
+	in := d.input(tk)
+	in.Untrusted = "the server's trust document is refused"
+	var told []protocol.DeploymentReport
+	err := (&deploy.Deployer{}).Run(t.Context(), in, func(e task.Event) error {
+		if e.Report != nil {
+			told = append(told, *e.Report.Deployment)
+		}
+		return nil
+	}, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	last := told[len(told)-1]
+	require.Equal(t, protocol.StateWaiting, last.State)
+	require.Equal(t, protocol.ReasonTrust, last.Reason)
+	require.NotNil(t, last.NextTry)
+
+	require.Equal(t, protocol.StateSucceeded, d.run(t, deploy.Deployer{}, tk).end.State, "the same attempt goes on")
 }
 
 func TestRun_expiredWaitsToBeSignedAgain(t *testing.T) {
@@ -348,11 +380,33 @@ func TestRun_aStallPausesTheAttempt(t *testing.T) {
 	}
 	d.server.Unlock()
 	p := d.server.Add(t, instruction.Spec{Action: instruction.Execute, Command: sh("exit 0")}, agenttest.Zip(t, map[string]string{"a": "b"}), nil)
-	r := d.run(t, deploy.Deployer{Stall: 50 * time.Millisecond}, agenttest.Task(p))
+	r := d.run(t, deploy.Deployer{Stall: 50 * time.Millisecond, Again: time.Millisecond}, agenttest.Task(p))
 	require.Equal(t, protocol.StateWaiting, r.last().State)
 	require.Equal(t, protocol.ReasonStalled, r.last().Reason)
 	require.Contains(t, r.last().Message, "no byte came")
 	require.True(t, r.end.NextTry.After(time.Now()))
+}
+
+// TestRun_aLineThatNeverComesFurtherPausesTheAttempt: behind a proxy that knows no ranges every try begins anew.
+func TestRun_aLineThatNeverComesFurtherPausesTheAttempt(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	var tries atomic.Int64
+	d.server.Lock()
+	d.server.Body = func(w http.ResponseWriter, _ string, data []byte) bool {
+		tries.Add(1)
+		w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+		_, _ = w.Write(data[:len(data)/2])
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	d.server.Unlock()
+	p := d.server.Add(t, instruction.Spec{Action: instruction.Execute, Command: sh("exit 0")}, agenttest.Zip(t, map[string]string{"a": "b"}), nil)
+	r := d.run(t, deploy.Deployer{Again: time.Millisecond}, agenttest.Task(p))
+	require.Equal(t, protocol.StateWaiting, r.last().State)
+	require.Equal(t, protocol.ReasonStalled, r.last().Reason)
+	require.Contains(t, r.last().Message, "the connection ended after")
+	require.EqualValues(t, 4, tries.Load())
 }
 
 func TestRun_waitsWhileAnotherChangeRuns(t *testing.T) {

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -23,13 +24,17 @@ import (
 
 const (
 	fragmentsDir  = "fragments" // of the data directory, shared by all servers and attempts
-	fetchTries    = 4           // of one fragment in a row, before the attempt waits
-	reserve       = 64 << 20    // bytes of disk that stay free
+	fetchTries    = 4           // in a row that come no further, before the attempt waits
+	fetchAgain    = 2 * time.Second
+	reserve       = 64 << 20 // bytes of disk that stay free
 	progressEvery = time.Second
 )
 
 // errDigest says that fetched bytes are not what their digest says.
 var errDigest = errors.New("the bytes differ from the signed digest")
+
+// errStalled says that a connection is open and nothing comes through it.
+var errStalled = errors.New("the line stands still")
 
 // fetch brings all fragments into the fragment store. It goes on where an earlier process stopped.
 func (d *deployment) fetch(ctx context.Context) error {
@@ -90,11 +95,14 @@ func (d *deployment) checkSpace(missing []instruction.Fragment) error {
 	return nil
 }
 
-// fetchOne fetches a fragment, with a few tries in a row. Bytes that differ are fetched anew once: the
-// way may have damaged them; the second time they are refused.
+// fetchOne fetches a fragment, with a few tries in a row. A try that came further than all before is a success
+// of the line, however often it is cut; one that begins anew each time, as behind a proxy without ranges, and
+// is cut at the same place is not. Bytes that differ are fetched anew once: the way may have damaged them; the
+// second time they are refused.
 func (d *deployment) fetchOne(ctx context.Context, f instruction.Fragment, p *progress) error {
-	retry := backoff.Backoff{Base: 2 * time.Second, Cap: 20 * time.Second}
+	retry := backoff.Backoff{Base: cmp.Or(d.Again, fetchAgain), Cap: 20 * time.Second}
 	var err error
+	furthest := d.partSize(f)
 	for wrong := 0; retry.Failures() < fetchTries; {
 		before := p.done
 		if err = d.fetchFrom(ctx, f, p); err == nil || ctx.Err() != nil {
@@ -114,6 +122,10 @@ func (d *deployment) fetchOne(ctx context.Context, f instruction.Fragment, p *pr
 		if !fault.Retryable(err) {
 			break
 		}
+		if at := d.partSize(f); at > furthest && !errors.Is(err, errStalled) {
+			furthest = at
+			retry.Reset()
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -123,9 +135,22 @@ func (d *deployment) fetchOne(ctx context.Context, f instruction.Fragment, p *pr
 	return d.wait(protocol.ReasonStalled, "fetch fragment %.16s…: %v", f.SHA256, err)
 }
 
+// partSize is how much of a fragment that is not whole yet is on the disk.
+func (d *deployment) partSize(f instruction.Fragment) int64 {
+	info, err := os.Stat(d.partPath(f))
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+func (d *deployment) partPath(f instruction.Fragment) string {
+	return d.fragmentPath(f.SHA256) + ".part"
+}
+
 // fetchFrom appends to what there is of the fragment and, when it is whole and right, gives it its name.
 func (d *deployment) fetchFrom(ctx context.Context, f instruction.Fragment, p *progress) error {
-	part := d.fragmentPath(f.SHA256) + ".part"
+	part := d.partPath(f)
 	file, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
@@ -163,11 +188,8 @@ func (d *deployment) cheap() bool { return len(d.doc.Archive.Fragments) == 1 }
 func (d *deployment) receive(ctx context.Context, file *os.File, f instruction.Fragment, offset int64, p *progress) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	limit := d.Stall
-	if limit == 0 {
-		limit = stallLimit
-	}
-	stalled := fault.New(fault.Unavailable, "no byte came for %s", limit)
+	limit := cmp.Or(d.Stall, stallLimit)
+	stalled := fault.Wrap(errStalled, fault.Unavailable, "no byte came for %s", limit)
 	watch := time.AfterFunc(limit, func() { cancel(stalled) })
 	defer watch.Stop()
 
@@ -263,7 +285,7 @@ func (d *deployment) verifyArchive(ctx context.Context) error {
 func (d *deployment) dropFragments() error {
 	var errs []error
 	for _, f := range d.doc.Archive.Fragments {
-		for _, path := range []string{d.fragmentPath(f.SHA256), d.fragmentPath(f.SHA256) + ".part"} {
+		for _, path := range []string{d.fragmentPath(f.SHA256), d.partPath(f)} {
 			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				errs = append(errs, err)
 			}

@@ -39,6 +39,9 @@ func (d *deployment) judge(ctx context.Context, s *proc.Status) error {
 		}
 	}
 	if e.report.Reason == protocol.ReasonRebootNeeded {
+		if d.bootChanged() {
+			e.report.Message += "; it has been restarted since"
+		}
 		if err := d.noteReboot(); err != nil {
 			d.log.Warn("remember that a restart is needed", logging.Err, err)
 		}

@@ -32,7 +32,7 @@ func (d *deployment) storeFiles() error {
 	if err := d.started(); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(target, 0o755); err != nil {
+	if err := atomicfile.MkdirAll(target, 0o755); err != nil {
 		return fmt.Errorf("make %s: %w", target, err)
 	}
 	if err := safeParents(target); err != nil { // again: parents may be new

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/muster/muster/agent/internal/proc"
+	"github.com/muster/muster/packages/atomicfile"
 	"github.com/muster/muster/packages/instruction"
 	"github.com/muster/muster/packages/protocol"
 	"github.com/muster/muster/packages/trust"
@@ -44,7 +45,7 @@ func (d *deployment) perform(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(d.path(runDir), 0o700); err != nil {
+	if err := atomicfile.MkdirAll(d.path(runDir), 0o700); err != nil {
 		return fmt.Errorf("make the runner's folder: %w", err)
 	}
 	if err := d.started(); err != nil {
@@ -127,10 +128,7 @@ func (d *deployment) resume(ctx context.Context) error {
 		}
 		return d.perform(ctx)
 	}
-	phase, _, err := proc.Inspect(d.path(runDir))
-	if errors.Is(err, fs.ErrNotExist) {
-		phase, err = proc.RunNone, nil
-	}
+	phase, err := d.phase()
 	if err != nil {
 		return end(protocol.StateInterrupted, protocol.ReasonNoStatus, "what the command left cannot be read: %v", err)
 	}
@@ -149,13 +147,41 @@ func (d *deployment) resume(ctx context.Context) error {
 	return d.perform(ctx)
 }
 
+// recall ends an attempt whose command the server knows to have been begun, but of which this device holds no
+// record: its data were restored from an older copy, or removed. The command is not begun a second time.
+func (d *deployment) recall(ctx context.Context) error {
+	if !d.task.Begun || d.doc.Action == instruction.Store { // placing files may be repeated
+		return nil
+	}
+	phase, err := d.phase()
+	if err == nil && phase != proc.RunNone {
+		return d.await(ctx)
+	}
+	return d.undecided(ctx, nil, "the server knows that the command was begun, but this device holds no record of it")
+}
+
+// phase is how far the attempt's command has come.
+func (d *deployment) phase() (proc.Phase, error) {
+	phase, _, err := proc.Inspect(d.path(runDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return proc.RunNone, nil
+	}
+	return phase, err
+}
+
 func (d *deployment) bootChanged() bool {
+	boot := d.startedBoot()
+	return boot != d.boot || d.boot == ""
+}
+
+// startedBoot is the id of the boot during which the command was started; empty when it was not.
+func (d *deployment) startedBoot() string {
 	for _, r := range d.records {
 		if r.State() == protocol.StateStarted {
-			return r.BootID != d.boot || d.boot == ""
+			return r.BootID
 		}
 	}
-	return true
+	return ""
 }
 
 // await waits for the runner and judges how the command ended.
@@ -183,6 +209,11 @@ func (d *deployment) lost(ctx context.Context, status *proc.Status) error {
 	if d.bootChanged() {
 		why = "the computer was restarted while the command ran"
 	}
+	return d.undecided(ctx, status, why)
+}
+
+// undecided ends an attempt of which only the detection rule, if there is one, can tell how it ended.
+func (d *deployment) undecided(ctx context.Context, status *proc.Status, why string) error {
 	if d.doc.Detect != nil {
 		if found, err := d.detected(ctx); err == nil && found {
 			e := end(protocol.StateSucceeded, protocol.ReasonAlreadyInstalled, "%s; the detection rule says that the package is installed", why)

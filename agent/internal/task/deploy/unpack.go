@@ -56,8 +56,14 @@ func (d *deployment) unpackTree(ctx context.Context) (files, bytes int64, err er
 		return 0, 0, err
 	}
 	defer r.Close()
+	free, _, err := diskSpace(d.in.DataDir)
+	if err != nil {
+		return 0, 0, err
+	}
+	lim := archive.DefaultLimits()
+	lim.Room = max(free-reserve, 1)
 	d.entries = nil
-	return archive.Unpack(ctx, r, d.doc.Archive.Size, d.doc.Archive.Format, root, archive.DefaultLimits(), func(e archive.Entry) {
+	return archive.Unpack(ctx, r, d.doc.Archive.Size, d.doc.Archive.Format, root, lim, func(e archive.Entry) {
 		if d.doc.Action == "store" {
 			d.entries = append(d.entries, e)
 		}

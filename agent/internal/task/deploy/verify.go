@@ -18,6 +18,9 @@ import (
 // verify gets the signed instruction and decides whether this device may act on it. What was verified is
 // persisted, with the high-water mark of its serial, before anything is done by it.
 func (d *deployment) verify(ctx context.Context) error {
+	if d.in.Untrusted != "" {
+		return d.wait(protocol.ReasonTrust, "%s", d.in.Untrusted)
+	}
 	id, err := d.store.Load()
 	if err != nil {
 		return err
@@ -37,6 +40,9 @@ func (d *deployment) verify(ctx context.Context) error {
 	if i.ID != d.task.PackageID || i.Name != d.task.PackageName || i.Version != d.task.Version {
 		return end(protocol.StateRefused, protocol.ReasonMismatch, "the instruction is of %s %s (%s), the task of %s %s (%s)",
 			i.Name, i.Version, i.ID, d.task.PackageName, d.task.Version, d.task.PackageID)
+	}
+	if i.Priority != d.task.Priority { // the order is the author's as well
+		return end(protocol.StateRefused, protocol.ReasonMismatch, "the instruction has priority %d, the task %d", i.Priority, d.task.Priority)
 	}
 	serials, err := d.store.LoadSerials()
 	if err != nil {
