@@ -48,6 +48,8 @@ export const api = {
 
   server: () => answer(http.GET("/server")),
   trust: () => answer(http.GET("/trust")),
+  removeTrustKey: (id: string) => answer(http.DELETE("/trust/keys/{id}", by(id))),
+  revokeInstruction: (name: string) => answer(http.POST("/trust/revocations", { body: { names: [name] } })),
   audit: (query: Query, signal?: AbortSignal) => answer(http.GET("/audit", list(query, signal))),
 
   apiTokens: (query: Query, signal?: AbortSignal) => answer(http.GET("/api-tokens", list(query, signal))),

@@ -14,6 +14,7 @@ const stale: Record<string, string[]> = {
   deployment: ["deployments", "packages", "devices", "assignments"],
   device: ["devices"],
   package: ["packages", "deployments"],
+  trust: ["trust", "server", "packages", "devices"],
   upload: [],
   enrollment_token: ["enrollment-tokens"],
 };

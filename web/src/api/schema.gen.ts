@@ -525,6 +525,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/trust/keys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Trust a key no longer, with the root key on this server */
+        delete: operations["remove-trust-key"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/trust/revocations": {
         parameters: {
             query?: never;
@@ -536,6 +553,40 @@ export interface paths {
         put?: never;
         /** Revoke instructions, with the root key on this server */
         post: operations["revoke-instructions"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/trust/rotation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Replace the root and server key on this server by new ones */
+        post: operations["rotate-trust-keys"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/trust/signature": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sign the next trust document with the root key on this server, and publish it */
+        post: operations["cosign-trust"];
         delete?: never;
         options?: never;
         head?: never;
@@ -751,6 +802,20 @@ export interface components {
              */
             trust_version: number;
         };
+        Devices: {
+            /**
+             * Format: int64
+             * @description that know a newer one: this server was restored from an older backup
+             */
+            ahead: number;
+            /**
+             * Format: int64
+             * @description that have not yet confirmed the document in force
+             */
+            behind: number;
+            /** Format: int64 */
+            total: number;
+        };
         EnrollmentTokenView: {
             /** Format: date-time */
             created_at: string;
@@ -782,6 +847,8 @@ export interface components {
             booted_at: string;
             /** Format: date-time */
             changed_at: string;
+            /** Format: int64 */
+            clock_skew_seconds?: number;
             /** Format: int64 */
             cores: number;
             cpu: string;
@@ -883,10 +950,14 @@ export interface components {
             issued_at?: string;
             name: string;
             needs_clean_boot?: boolean;
+            /** @description signatures of an instruction that needs more of them */
+            partial?: components["schemas"]["PackagePartial"];
             /** Format: int64 */
             priority: number;
             /** @description fragments are never shared between devices */
             private?: boolean;
+            /** @description why devices would refuse this signature today: it must be signed again */
+            refusal?: string;
             requires?: components["schemas"]["Requirements"];
             /**
              * @description whether an interrupted attempt may run again
@@ -954,8 +1025,18 @@ export interface components {
         PackageInstructionOutputBody: {
             /** @description the signed instruction, base64 */
             envelope?: string;
+            /** @description an instruction that waits for more authors to sign it, base64 */
+            partial?: string;
             /** @description what the server would sign, base64; empty for a retired package */
             payload: string;
+        };
+        PackagePartial: {
+            /** Format: date-time */
+            expires_at: string;
+            /** Format: int64 */
+            needed: number;
+            /** @description key ids */
+            signed_by: string[];
         };
         PackageSignInputBody: {
             /**
@@ -1112,6 +1193,7 @@ export interface components {
             name: string;
         };
         TrustBody: {
+            devices: components["schemas"]["Devices"];
             /** @description the signed document, base64 */
             envelope: string;
             /** Format: date-time */
@@ -1119,6 +1201,8 @@ export interface components {
             keys: components["schemas"]["TrustKey"][];
             revoked: string[];
             root_fingerprint: string;
+            /** @description this server can sign trust documents */
+            root_on_server: boolean;
             server_can_sign: boolean;
             /** @description how many keys of a role must sign */
             thresholds: {
@@ -2161,6 +2245,8 @@ export interface operations {
                 q?: string;
                 state?: "pending" | "active" | "quarantined" | "revoked";
                 connected?: "true" | "false";
+                /** @description not revoked, and has not confirmed the trust document of this version */
+                trust_below?: number;
             };
             header?: never;
             path?: never;
@@ -4136,6 +4222,83 @@ export interface operations {
             };
         };
     };
+    "remove-trust-key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description SHA-256 of the public key */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrustBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "revoke-instructions": {
         parameters: {
             query?: never;
@@ -4146,6 +4309,158 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["TrustRevokeInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrustBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "rotate-trust-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrustBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "cosign-trust": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TrustPublishInputBody"];
             };
         };
         responses: {

@@ -1,4 +1,4 @@
-import { Anchor, Badge, Button, Card, Code, Group, Progress, SimpleGrid, Stack, Text, Timeline, Title } from "@mantine/core";
+import { Alert, Anchor, Badge, Button, Card, Code, Group, Progress, SimpleGrid, Stack, Text, Timeline, Title } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
 import { Link, useParams } from "react-router";
@@ -14,6 +14,7 @@ import { Loaded } from "../component/loaded";
 import { Page } from "../component/page";
 import { Time } from "../component/time";
 import { bytes, isSet } from "../format";
+import { mustSignAgain } from "../signature";
 import { canRetry, color, isFinal } from "../state";
 import { attempts, lastOutput, reasonShown, type Step } from "../timeline";
 
@@ -47,6 +48,14 @@ function Detail({ deployment: d }: { deployment: Deployment }) {
         </>
       }
     >
+      {mustSignAgain(d) && (
+        <Alert color="yellow" title={t("deployment.signAgainTitle")}>
+          <Text size="sm">
+            {d.state === "waiting" || d.priority === 0 ? t("deployment.signAgainWaits") : t("deployment.signAgainRefused")}{" "}
+            <Anchor component={Link} to={`/packages/${d.package_id}`}>{t("deployment.toPackage")}</Anchor>
+          </Text>
+        </Alert>
+      )}
       <Fetching deployment={d} />
       <SimpleGrid cols={{ base: 1, md: 2 }} spacing="lg">
         <Card withBorder>

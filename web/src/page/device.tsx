@@ -87,6 +87,11 @@ function About({ device }: { device: Device }) {
       <Fact label={t("device.memory")}>{f.memory_bytes ? bytes(f.memory_bytes, i18n.language) : undefined}</Fact>
       <Fact label={t("device.timezone")}>{f.timezone}</Fact>
       <Fact label={t("device.booted")}>{f.booted_at && <Time at={f.booted_at} none={t("common.unknown")} />}</Fact>
+      {f.clock_skew_seconds && (
+        <Fact label={t("device.clock")}>
+          {t(f.clock_skew_seconds > 0 ? "device.clockAhead" : "device.clockBehind", { minutes: Math.round(Math.abs(f.clock_skew_seconds) / 60) })}
+        </Fact>
+      )}
       <Fact label={t("device.ips")}>{(device.ips ?? []).join(", ")}</Fact>
       <Fact label={t("device.macs")}>{(f.macs ?? []).join(", ")}</Fact>
     </Facts>

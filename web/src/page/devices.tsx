@@ -1,4 +1,4 @@
-import { Anchor, Button, Group, Select, TextInput } from "@mantine/core";
+import { Alert, Anchor, Button, Group, Select, Text, TextInput } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { useMemo } from "react";
 import { useTranslation } from "react-i18next";
@@ -18,7 +18,7 @@ import { AddDevice } from "./add-device";
 export default function Devices() {
   const { t } = useTranslation();
   const [adding, add] = useDisclosure();
-  const filters = useFilters(["q", "state", "connected"] as const);
+  const filters = useFilters(["q", "state", "connected", "trust_below"] as const);
   const [text, setText] = useSearchText(filters.values.q, (v) => filters.set("q", v));
   const page = usePaged("devices", api.devices, filters.values);
   const columns = useMemo<Column<Device>[]>(
@@ -62,6 +62,11 @@ export default function Devices() {
           onChange={(v) => filters.set("connected", v ?? "")}
         />
       </Group>
+      {filters.values.trust_below && (
+        <Alert color="blue" withCloseButton closeButtonLabel={t("common.clearFilters")} onClose={() => filters.set("trust_below", "")}>
+          <Text size="sm">{t("devices.trustBelow", { version: filters.values.trust_below })}</Text>
+        </Alert>
+      )}
       <DataTable
         label={t("devices.title")}
         page={page}

@@ -15,6 +15,7 @@ import { DeploymentIcon } from "../component/icon";
 import { InstructionFacts, SignatureFacts } from "../component/instruction";
 import { Loaded } from "../component/loaded";
 import { Empty, Page } from "../component/page";
+import { signatureOf, signCommand } from "../signature";
 import { AssignDialog } from "./assign";
 
 export default function PackagePage() {
@@ -31,7 +32,7 @@ function Detail({ pack }: { pack: Package }) {
   const name = `${pack.name} ${pack.version}`;
   return (
     <Page title={name} badge={<PackageBadge state={pack.state} />} parent={{ to: "/packages", label: t("packages.title") }} actions={<Actions pack={pack} onAssign={assign.open} />}>
-      {pack.state === "draft" && <DraftHint pack={pack} />}
+      <SignatureHint pack={pack} />
       <Counts pack={pack} />
       <SimpleGrid cols={{ base: 1, md: 2 }} spacing="lg">
         <Card withBorder>
@@ -81,36 +82,61 @@ function Actions({ pack, onAssign }: { pack: Package; onAssign: () => void }) {
   );
   const name = `${pack.name} ${pack.version}`;
   const askRetire = () => confirm({ title: t("package.retireTitle", { name }), text: t("package.retireText"), action: t("package.retire"), onConfirm: () => retire.mutate() });
+  const trust = useQuery({ queryKey: keys.trust, queryFn: api.trust });
+  const revoke = useAct(() => api.revokeInstruction(pack.id), [...stale, "trust"], () => t("package.revokedToast"));
+  const askRevoke = () => confirm({ title: t("package.revokeTitle", { name }), text: t("package.revokeText"), action: t("package.revoke"), onConfirm: () => revoke.mutate() });
+  const signature = signatureOf(pack);
+  const revocable = trust.data?.root_on_server && signature !== "revoked";
   const askDelete = () => confirm({ title: t("package.deleteTitle"), text: t("package.deleteText"), action: t("package.deleteDraft"), onConfirm: () => remove.mutate() });
   const canSign = server.data?.server_can_sign;
   if (pack.state === "draft") {
     return (
       <>
         <Button variant="light" color="red" onClick={askDelete} loading={remove.isPending}>{t("package.deleteDraft")}</Button>
-        {!pack.signed && canSign && <Button onClick={() => sign.mutate()} loading={sign.isPending}>{t("package.sign")}</Button>}
-        {pack.signed && <Button onClick={() => activate.mutate()} loading={activate.isPending}>{t("package.activate")}</Button>}
+        {(signature === "none" || signature === "refused") && canSign && <Button onClick={() => sign.mutate()} loading={sign.isPending}>{t("package.sign")}</Button>}
+        {signature === "good" && <Button onClick={() => activate.mutate()} loading={activate.isPending}>{t("package.activate")}</Button>}
       </>
     );
   }
-  if (pack.state !== "active") return null;
+  const revokeButton = revocable && <Button variant="subtle" color="red" onClick={askRevoke} loading={revoke.isPending}>{t("package.revoke")}</Button>;
+  if (pack.state !== "active") return <>{revokeButton}</>;
   return (
     <>
+      {revokeButton}
       <Button variant="light" color="red" onClick={askRetire} loading={retire.isPending}>{t("package.retire")}</Button>
-      {canSign && <Button variant="default" onClick={() => sign.mutate()} loading={sign.isPending}>{t("package.signAgain")}</Button>}
+      {canSign && signature !== "revoked" && <Button variant="default" onClick={() => sign.mutate()} loading={sign.isPending}>{t("package.signAgain")}</Button>}
       <Button onClick={onAssign}>{t("package.assign")}</Button>
     </>
   );
 }
 
-function DraftHint({ pack }: { pack: Package }) {
+/** SignatureHint says what is still to do until devices take the package. */
+function SignatureHint({ pack }: { pack: Package }) {
   const { t } = useTranslation();
   const server = useQuery({ queryKey: keys.server, queryFn: api.server });
-  const byAuthor = !pack.signed && server.data?.server_can_sign === false;
+  const draft = pack.state === "draft";
+  const signature = signatureOf(pack);
+  if (pack.state === "retired" || (!draft && signature === "good")) return null;
+  if (signature === "revoked") {
+    return (
+      <Alert color="red" title={t("package.revokedTitle")}>
+        <Text size="sm">{t("package.revokedText")}</Text>
+      </Alert>
+    );
+  }
+  const byAuthor = signature === "collecting" || (signature !== "good" && server.data?.server_can_sign === false);
+  const collected = { have: pack.partial?.signed_by?.length ?? 0, needed: pack.partial?.needed ?? 0 };
+  const text = {
+    good: t("package.draftSigned"),
+    collecting: t("package.collectingText", collected),
+    refused: byAuthor ? t("package.refusedByAuthor") : t("package.refusedText"),
+    none: byAuthor ? t("package.draftCannotSign") : t("package.draftUnsigned"),
+  }[signature];
   return (
-    <Alert color="yellow" title={t("package.draftTitle")}>
+    <Alert color={signature === "refused" ? "red" : "yellow"} title={signature === "refused" ? t("package.refusedTitle") : signature === "collecting" ? t("package.collectingTitle", collected) : t("package.draftTitle")}>
       <Stack gap="xs">
-        <Text size="sm">{pack.signed ? t("package.draftSigned") : byAuthor ? t("package.draftCannotSign") : t("package.draftUnsigned")}</Text>
-        {byAuthor && <CopyBlock value={`muster package sign --key FILE --archive FILE ${pack.id}`} label={t("package.sign")} />}
+        <Text size="sm">{text}</Text>
+        {byAuthor && <CopyBlock value={signCommand(pack)} label={t("package.sign")} />}
       </Stack>
     </Alert>
   );

@@ -27,7 +27,8 @@ export default function Packages() {
         cell: (p) => (
           <Group gap={8}>
             <PackageBadge state={p.state} />
-            {p.state === "draft" && <Text span size="sm" c="dimmed">{p.signed ? t("packages.signed") : t("packages.notSigned")}</Text>}
+            {p.state === "draft" && <Text span size="sm" c="dimmed">{p.partial ? t("packages.collecting", { have: p.partial.signed_by?.length ?? 0, needed: p.partial.needed }) : p.signed ? t("packages.signed") : t("packages.notSigned")}</Text>}
+            {p.state === "active" && p.refusal && <Text span size="sm" c="red">{p.refusal === "revoked" ? t("packages.revoked") : t("packages.signAgain")}</Text>}
           </Group>
         ),
       },

@@ -1,10 +1,13 @@
-import { Alert, Button, Card, SimpleGrid, Stack, Table, Text, Title } from "@mantine/core";
+import { Alert, Anchor, Button, Card, SimpleGrid, Stack, Table, Text, Title } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
+import { Link } from "react-router";
 import { api } from "../api/client";
 import { keys } from "../api/query";
 import type { Trust } from "../api/types";
-import { Copyable } from "../component/copy";
+import { useAct } from "../component/act";
+import { confirm } from "../component/confirm";
+import { CopyBlock, Copyable } from "../component/copy";
 import { Fact, Facts } from "../component/facts";
 import { ShieldIcon, WarningIcon } from "../component/icon";
 import { Loaded } from "../component/loaded";
@@ -23,21 +26,59 @@ function Detail({ trust }: { trust: Trust }) {
   const { t } = useTranslation();
   return (
     <Page title={t("trust.title")} subtitle={t("trust.subtitle")}>
-      {trust.server_can_sign ? (
-        <Alert color="yellow" icon={<WarningIcon />} title={t("trust.canSign")}>
-          <Text size="sm">{t("trust.canSignText")}</Text>
-        </Alert>
-      ) : (
-        <Alert color="teal" icon={<ShieldIcon />} title={t("trust.cannotSign")}>
-          <Text size="sm">{t("trust.cannotSignText")}</Text>
-        </Alert>
-      )}
+      <Power trust={trust} />
+      <Followers trust={trust} />
       <SimpleGrid cols={{ base: 1, md: 2 }} spacing="lg">
         <Card withBorder><Document trust={trust} /></Card>
         <Card withBorder><ThisServer /></Card>
       </SimpleGrid>
       <Keys trust={trust} />
     </Page>
+  );
+}
+
+/** Power says what whoever takes the server over could sign. */
+function Power({ trust }: { trust: Trust }) {
+  const { t } = useTranslation();
+  if (!trust.server_can_sign && !trust.root_on_server) {
+    return (
+      <Alert color="teal" icon={<ShieldIcon />} title={t("trust.cannotSign")}>
+        <Text size="sm">{t("trust.cannotSignText")}</Text>
+      </Alert>
+    );
+  }
+  return (
+    <Alert color="yellow" icon={<WarningIcon />} title={trust.server_can_sign ? t("trust.canSign") : t("trust.holdsRoot")}>
+      <Stack gap="xs">
+        <Text size="sm">{trust.server_can_sign ? t("trust.canSignText") : t("trust.holdsRootText")}</Text>
+        <Text size="sm">{t("trust.takeOverHint")}</Text>
+        <CopyBlock value="muster trust take-over --root-file root.pem --author-file author.pem" label={t("trust.takeOver")} />
+      </Stack>
+    </Alert>
+  );
+}
+
+/** Followers says which devices still go by an older document, or know a newer one. */
+function Followers({ trust }: { trust: Trust }) {
+  const { t } = useTranslation();
+  const { total, behind, ahead } = trust.devices;
+  return (
+    <>
+      {ahead > 0 && (
+        <Alert color="red" icon={<WarningIcon />} title={t("trust.ahead", { count: ahead })}>
+          <Stack gap="xs">
+            <Text size="sm">{t("trust.aheadText")}</Text>
+            <CopyBlock value="muster trust publish FILE" label={t("trust.publish")} />
+          </Stack>
+        </Alert>
+      )}
+      {total > 0 && (
+        <Text size="sm">
+          {behind === 0 ? total > ahead && t("trust.allConfirmed", { count: total - ahead, version: trust.version }) : t("trust.someConfirmed", { confirmed: total - behind - ahead, total, version: trust.version })}{" "}
+          {behind > 0 && <Anchor component={Link} to={`/devices?trust_below=${trust.version}`}>{t("trust.showBehind", { count: behind })}</Anchor>}
+        </Text>
+      )}
+    </>
   );
 }
 
@@ -48,6 +89,8 @@ function Document({ trust }: { trust: Trust }) {
       <Title order={2} size="h3">{t("trust.document")}</Title>
       <Facts>
         <Fact label={t("trust.version")}>{trust.version}</Fact>
+        <Fact label={t("trust.issued")}><Time at={trust.issued_at} /></Fact>
+        <Fact label={t("trust.revoked")}>{trust.revoked?.length || undefined}</Fact>
         <Fact label={t("trust.root")}><Copyable value={trust.root_fingerprint} /></Fact>
       </Facts>
       <Text size="sm" c="dimmed">{t("trust.rootHint")}</Text>
@@ -85,6 +128,8 @@ function Keys({ trust }: { trust: Trust }) {
     return known ? t(`trust.role_${known}`) : name;
   };
   const needed = (roles: string[]) => roles.map((r) => `${r}: ${trust.thresholds?.[r] ?? 1}`).join(", ");
+  const { mutate, isPending } = useAct((id: string) => api.removeTrustKey(id), ["trust", "server", "packages"], () => t("trust.removed"));
+  const ask = (id: string) => confirm({ title: t("trust.removeTitle"), text: t("trust.removeText", { id }), action: t("trust.remove"), onConfirm: () => mutate(id) });
   return (
     <Stack gap="sm">
       <Title order={2} size="h3">{t("trust.keys")}</Title>
@@ -96,6 +141,7 @@ function Keys({ trust }: { trust: Trust }) {
               <Table.Th scope="col">{t("trust.roles")}</Table.Th>
               <Table.Th scope="col">{t("trust.threshold")}</Table.Th>
               <Table.Th scope="col">{t("trust.added")}</Table.Th>
+              {trust.root_on_server && <Table.Th scope="col">{t("common.actions")}</Table.Th>}
             </Table.Tr>
           </Table.Thead>
           <Table.Tbody>
@@ -105,11 +151,19 @@ function Keys({ trust }: { trust: Trust }) {
                 <Table.Td>{k.roles.map(role).join(", ")}</Table.Td>
                 <Table.Td>{needed(k.roles)}</Table.Td>
                 <Table.Td>{isSet(k.added_at) ? <Time at={k.added_at} /> : "–"}</Table.Td>
+                {trust.root_on_server && (
+                  <Table.Td>
+                    {k.roles.includes("root") ? "–" : (
+                      <Button size="xs" variant="light" color="red" disabled={isPending} onClick={() => ask(k.id)} aria-label={`${t("trust.remove")}: ${k.id}`}>{t("trust.remove")}</Button>
+                    )}
+                  </Table.Td>
+                )}
               </Table.Tr>
             ))}
           </Table.Tbody>
         </Table>
       </Table.ScrollContainer>
+      <Text size="sm" c="dimmed">{t("trust.changesHint")}</Text>
     </Stack>
   );
 }

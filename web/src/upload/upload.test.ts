@@ -125,6 +125,19 @@ describe("uploadFile", () => {
     expect(server.created).toBe(1);
   });
 
+  it("asks again while the server looks into the archive", async () => {
+    const server = new FakeServer(5);
+    const finish = server.finish;
+    let asked = 0;
+    server.finish = async (...args) => {
+      if (++asked < 3) throw new ApiError(503, { code: "unavailable" });
+      return finish(...args);
+    };
+    const upload = await run(server, file(5));
+    expect(upload.state).toBe("finished");
+    expect(asked).toBe(3);
+  });
+
   it("does not repeat a refusal", async () => {
     const server = new FakeServer(25);
     server.fail = [() => new ApiError(413, { code: "too_large", detail: "over the limit" })];

@@ -8,6 +8,8 @@ export const CHUNK = 8 << 20;
 /** Bytes hashed before the page gets its turn again. */
 const HASH_STEP = 1 << 20;
 const MAX_FAILURES = 8;
+/** The server answers within a minute, done or not: half an hour of looking into an archive. */
+const MAX_CHECKS = 30;
 
 /** Transport is what an upload needs of the server; tests stand in for it. */
 export interface Transport {
@@ -81,11 +83,24 @@ export async function uploadFile(file: File, o: UploadOptions): Promise<Upload> 
   status("checking", file.size);
   if (upload.state !== "finished") {
     await digest.upTo(file.size, o.signal);
-    upload = await o.transport.finish(upload.id, digest.hex());
+    upload = await finish(upload.id, digest.hex(), o, wait);
   }
   o.memory.remove(key);
   status("finished", file.size);
   return upload;
+}
+
+/** Asks until the server has looked into the archive, which takes as long as to unpack it. */
+async function finish(id: string, sha256: string, o: UploadOptions, wait: (ms: number, signal: AbortSignal) => Promise<void>): Promise<Upload> {
+  for (let failures = 1; ; failures++) {
+    try {
+      return await o.transport.finish(id, sha256);
+    } catch (err) {
+      o.signal.throwIfAborted();
+      if (!worthRetrying(err) || failures >= MAX_CHECKS) throw err;
+    }
+    await wait(2000, o.signal);
+  }
 }
 
 async function begin(file: File, key: string, o: UploadOptions): Promise<Upload> {
