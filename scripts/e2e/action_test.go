@@ -20,6 +20,7 @@ func TestActions(t *testing.T) {
 		t.Run("launch installs a Debian package inside a chroot", func(t *testing.T) { launchInChroot(t, s, a) })
 		t.Run("execute that exits 7 has failed", func(t *testing.T) { executeExits7(t, s, a) })
 		t.Run("store of 2,000 files lands whole", func(t *testing.T) { storeManyFiles(t, s, a) })
+		t.Run("execute with awkward output", func(t *testing.T) { awkwardOutput(t, s, a) })
 		t.Run("execute needs no archive", func(t *testing.T) { executeWithoutArchive(t, s, a) })
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,19 +20,13 @@ type agent struct {
 // enroll makes a device; it is not running yet. Config, when given, becomes its agent.json first.
 func enroll(t *testing.T, s *server, enrollment string) *agent {
 	t.Helper()
-	known := map[string]bool{}
-	for _, d := range s.devices(t) {
-		known[d.ID] = true
-	}
 	a := &agent{data: filepath.Join(t.TempDir(), "agent")}
-	succeed(t, nil, "muster-agent", "enroll", "--data", a.data, enrollment)
-	for _, d := range s.devices(t) {
-		if !known[d.ID] {
-			require.Empty(t, a.device, "one enrollment made two devices")
-			a.device = d.ID
-		}
-	}
-	require.NotEmpty(t, a.device, "the enrolled device is not on the server")
+	out := succeed(t, nil, "muster-agent", "enroll", "--data", a.data, enrollment)
+	_, rest, _ := strings.Cut(out, " as device ")
+	a.device, _, _ = strings.Cut(rest, " ")
+	var d device
+	s.call(t, "GET", "/devices/"+a.device, nil, &d)
+	require.Equal(t, a.device, d.ID, "the enrolled device is not on the server: %s", out)
 	return a
 }
 
@@ -42,6 +37,22 @@ func startAgent(t *testing.T, s *server) *agent {
 	a.run(t)
 	s.awaitConnected(t, a.device)
 	return a
+}
+
+// id is the device's own word for who it is.
+func (a *agent) id(t *testing.T) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(a.data, "servers", "*", "identity.json"))
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	data, err := os.ReadFile(files[0])
+	require.NoError(t, err)
+	var identity struct {
+		DeviceID string `json:"device_id"`
+	}
+	require.NoError(t, json.Unmarshal(data, &identity))
+	require.NotEmpty(t, identity.DeviceID)
+	return identity.DeviceID
 }
 
 func (a *agent) run(t *testing.T) {

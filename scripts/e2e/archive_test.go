@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/muster/muster/packages/unabletest"
 )
 
 // file is one file of an archive.
@@ -21,6 +23,8 @@ type file struct {
 	mode int64
 	data []byte
 }
+
+func notes(text []byte) file { return file{"notes", 0o644, text} }
 
 func script(name, body string) file { return file{name, 0o755, []byte("#!/bin/sh\n" + body + "\n")} }
 
@@ -41,10 +45,21 @@ func tarGz(t *testing.T, files ...file) []byte {
 
 func zipped(t *testing.T, files ...file) []byte {
 	t.Helper()
+	return zipBy(t, zip.Deflate, files)
+}
+
+// stored is a zip whose files are not packed, so that its size is known.
+func stored(t *testing.T, files ...file) []byte {
+	t.Helper()
+	return zipBy(t, zip.Store, files)
+}
+
+func zipBy(t *testing.T, method uint16, files []file) []byte {
+	t.Helper()
 	var b bytes.Buffer
 	w := zip.NewWriter(&b)
 	for _, f := range files {
-		h := &zip.FileHeader{Name: f.name, Method: zip.Deflate}
+		h := &zip.FileHeader{Name: f.name, Method: method}
 		h.SetMode(os.FileMode(f.mode))
 		e, err := w.CreateHeader(h)
 		require.NoError(t, err)
@@ -60,7 +75,7 @@ func cacheDir(t *testing.T) string {
 	t.Helper()
 	base, err := os.UserCacheDir()
 	if err != nil {
-		unable(t, "no cache folder: %v", err)
+		unabletest.Skip(t, "no cache folder: %v", err)
 	}
 	dir := filepath.Join(base, "muster-test")
 	require.NoError(t, os.MkdirAll(dir, 0o755))
@@ -75,12 +90,12 @@ func debianPackage(t *testing.T, name string) file {
 	pattern := filepath.Join(dir, name+"_*.deb")
 	if found, _ := filepath.Glob(pattern); len(found) == 0 {
 		if find("apt-get") == "" {
-			unable(t, "apt-get is not here, it downloads %s", name)
+			unabletest.Skip(t, "apt-get is not here, it downloads %s", name)
 		}
 		cmd := exec.Command("apt-get", "download", name)
 		cmd.Dir = t.TempDir() // a half download must not look like a package
 		if out, err := cmd.CombinedOutput(); err != nil {
-			unable(t, "apt-get download %s: %v\n%s", name, err, out)
+			unabletest.Skip(t, "apt-get download %s: %v\n%s", name, err, out)
 		}
 		fresh, _ := filepath.Glob(filepath.Join(cmd.Dir, "*.deb"))
 		require.Len(t, fresh, 1)
@@ -113,10 +128,10 @@ var making sync.Mutex
 func debianRoot(t *testing.T) string {
 	t.Helper()
 	if os.Getuid() != 0 {
-		unable(t, "a chroot needs root")
+		unabletest.Skip(t, "a chroot needs root")
 	}
 	if find("debootstrap") == "" {
-		unable(t, "debootstrap is not here: install it")
+		unabletest.Skip(t, "debootstrap is not here: install it")
 	}
 	release, err := os.ReadFile("/etc/os-release")
 	require.NoError(t, err)
@@ -148,7 +163,7 @@ func bootstrap(t *testing.T, suite, dir string) {
 	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		os.RemoveAll(fresh)
-		unable(t, "debootstrap %s: %v\n%s", suite, err, tail(string(out), 2000))
+		unabletest.Skip(t, "debootstrap %s: %v\n%s", suite, err, tail(string(out), 2000))
 	}
 	require.NoError(t, os.Chmod(fresh, 0o755))
 	require.NoError(t, os.Rename(fresh, dir))

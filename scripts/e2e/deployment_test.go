@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,6 +48,8 @@ type entry struct {
 	Message  string    `json:"message"`
 	ExitCode *int      `json:"exit_code"`
 	WaitsFor string    `json:"waits_for"`
+
+	NextAt *time.Time `json:"next_at"`
 }
 
 // story is the timeline in short, for failure messages.
@@ -125,6 +128,15 @@ func (s *server) offer(t *testing.T, p spec) string {
 	s.call(t, "POST", "/packages/"+made.ID+"/sign", map[string]any{}, nil)
 	s.call(t, "POST", "/packages/"+made.ID+"/activate", nil, nil)
 	return made.ID
+}
+
+// offerGated makes a package whose command runs the shell code before, waits until the file gate is made, and
+// runs the code after.
+func (s *server) offerGated(t *testing.T, name, before, after string, more map[string]any) (packageID, gate string) {
+	t.Helper()
+	gate = filepath.Join(t.TempDir(), "gate")
+	script := strings.Join([]string{before, untilFile(gate), after}, "; ")
+	return s.offer(t, spec{Name: name, Priority: 5, Action: "execute", Command: []string{"/bin/sh", "-c", script}, More: more}), gate
 }
 
 // assign gives a package to a device and returns the deployment and the assignment.

@@ -4,6 +4,24 @@
 //
 // Nothing here imports server or agent code. A test that cannot run on this computer is skipped with
 // its reason; with CI=true that is a failure.
+//
+// A file is named for its topic; where there are several, the one of the bare name has the tests. What all
+// of them stand on:
+//
+//	main, process, mariadb   programs and databases: build, start, wait for a state
+//	server, agent            one of each, as an administrator and as its own computer sees it
+//	deployment, command      packages and what becomes of them, by the API and by the command line
+//	archive, forge, proxy    archives, signatures of any kind, something between agent and server
+//
+// The topics that need more than one file:
+//
+//	chaos     everything is killed wherever something is written down; scripts/chaos has the points and the judge
+//	control   who ends, retries and restarts, and when
+//	enemy     a server in an enemy's hands: each file adds ways, enemy_server_test.go is the enemy
+//	identity  enrollment, secrets, copies of a device
+//	network   agents in network namespaces of their own, on lines that are cut, slow or lead elsewhere
+//	resident  what the waiting agent costs
+//	tamper    what passes between server and device is changed on the way
 package e2e_test
 
 import (
@@ -15,8 +33,10 @@ import (
 	"testing"
 )
 
-// programs is the folder of the built programs.
-var programs string
+var (
+	programs string // folder of the built programs
+	scratch  string // folder of this run, removed at its end
+)
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
@@ -27,6 +47,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(work)
+	scratch = work
 	programs = os.Getenv("MUSTER_BIN")
 	if programs == "" {
 		programs = work
@@ -57,13 +78,4 @@ func program(name string) string {
 		name += ".exe"
 	}
 	return filepath.Join(programs, name)
-}
-
-// unable ends a test that this computer cannot run.
-func unable(t *testing.T, reason string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("cannot run here: "+reason, args...)
-	}
-	t.Skipf("cannot run here: "+reason, args...)
 }

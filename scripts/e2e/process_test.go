@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -27,9 +28,14 @@ func await(t *testing.T, what string, ok func() (bool, string)) {
 
 func awaitFor(t *testing.T, limit time.Duration, what string, ok func() (bool, string)) {
 	t.Helper()
+	awaitEvery(t, 50*time.Millisecond, limit, what, ok)
+}
+
+func awaitEvery(t *testing.T, every, limit time.Duration, what string, ok func() (bool, string)) {
+	t.Helper()
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		done, seen := ok()
@@ -42,6 +48,12 @@ func awaitFor(t *testing.T, limit time.Duration, what string, ok func() (bool, s
 			require.FailNow(t, "waited in vain for "+what, "last seen: %s", seen)
 		}
 	}
+}
+
+// untilFile is shell code that waits for a file, or for the end of the test that was to make it: a command outlives
+// its agent, and must not outlive a test that fails.
+func untilFile(path string) string {
+	return fmt.Sprintf("while [ -d '%s' ] && [ ! -e '%s' ]; do sleep 0.05; done", filepath.Dir(path), path)
 }
 
 // process is a program that was started and stays until it is stopped.

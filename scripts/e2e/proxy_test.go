@@ -30,7 +30,8 @@ type proxy struct {
 	reports atomic.Int64 // requests that carried reports
 }
 
-func startProxy(t *testing.T, s *server, port string) *proxy {
+// startProxy listens on the port. modify, which may be nil, may change each of the server's answers.
+func startProxy(t *testing.T, s *server, port string, modify func(*http.Response) error) *proxy {
 	t.Helper()
 	leaf := s.issue(t)
 	target, err := url.Parse(s.url)
@@ -41,6 +42,8 @@ func startProxy(t *testing.T, s *server, port string) *proxy {
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.ca, MinVersion: tls.VersionTLS13}},
 		ErrorLog:  slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+
+		ModifyResponse: modify,
 	}
 	front := &http.Server{
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{leaf}, MinVersion: tls.VersionTLS13},

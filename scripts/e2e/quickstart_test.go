@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/muster/muster/packages/unabletest"
 )
 
 // quickstart runs scripts/quickstart/run.sh, which `make run` calls, until it waits for Ctrl-C.
@@ -25,7 +27,7 @@ func quickstart(t *testing.T, env []string) *process {
 func TestQuickStart(t *testing.T) {
 	t.Parallel()
 	if find("node") == "" {
-		unable(t, "node is not here")
+		unabletest.Skip(t, "node is not here")
 	}
 	dir := filepath.Join(t.TempDir(), ".muster")
 	port, httpPort := freePort(t), freePort(t)

@@ -176,7 +176,9 @@ func (s *server) enrollment(t *testing.T) string {
 func (s *server) musterEnv(t *testing.T) []string {
 	t.Helper()
 	if s.config == "" {
-		dir := t.TempDir()
+		// Not the folder of t: the test that asks first may be over long before the server is.
+		dir, err := os.MkdirTemp(filepath.Dir(s.data), "cli-")
+		require.NoError(t, err)
 		passwordFile := filepath.Join(dir, "password")
 		require.NoError(t, os.WriteFile(passwordFile, []byte(s.password+"\n"), 0o600))
 		config := filepath.Join(dir, "config.json")

@@ -77,7 +77,7 @@ func TestWebSocketRefused(t *testing.T) {
 	t.Parallel()
 	proxyPort := freePort(t)
 	s := startServer(t, "", "--public-url", "https://127.0.0.1:"+proxyPort)
-	p := startProxy(t, s, proxyPort)
+	p := startProxy(t, s, proxyPort, nil)
 	a := enroll(t, s, s.enrollment(t))
 	a.configure(t, map[string]any{"schedule": "@every 10s", "jitter": "0s"})
 	a.run(t)
