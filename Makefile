@@ -23,7 +23,7 @@ WEB_SOURCES   = $(shell find web -path web/node_modules -prune -o -path web/dist
                   ! -path '*/playwright-report/*' ! -name '*.go' -print 2>/dev/null)
 GOLANGCI := .tools/golangci-lint
 
-.PHONY: help build programs cross web gen test test-deps test-unit test-web test-e2e test-browser test-short fuzz bench lint fmt run clean
+.PHONY: help build programs cross web gen test test-deps test-unit test-web test-e2e test-large test-browser test-short chaos fuzz bench bench-resident lint fmt run clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,17 +71,27 @@ test-web: web/node_modules/.package-lock.json ## types and unit tests of the web
 test-e2e: build ## the real programs over real TLS
 	go test -count=1 -shuffle=on -timeout 14m ./scripts/e2e/...
 
+test-large: build ## archives of more than 4 GiB through server and agent, with an eye on memory (minutes, 24 GiB of disk)
+	MUSTER_TEST_LARGE=1 MUSTER_BIN=$(CURDIR)/bin go test -count=1 -v -timeout 30m -run '^TestLarge$$' ./scripts/e2e
+
 test-browser: build ## the web page in a real browser
 	cd web && npm run e2e
 
 test-short: ## quick Go tests, for while you write
 	go test -short -shuffle=on $(UNIT_PACKAGES)
 
+chaos: ## kill server and agents 500 times and cut the power (KILLS=2000 for more, SEED=n for the same chance); plant five faults and find them
+	go test -count=1 -timeout 40m -v -run '^TestChaos$$' ./scripts/e2e -chaos.kills $${KILLS:-500} -chaos.devices 4 -chaos.seed $${SEED:-0}
+	go test -count=1 -timeout 40m -v -run '^TestChaos_plantedFaults$$' ./scripts/e2e -chaos.faults
+
 fuzz: ## run every fuzz target for 60 seconds (FUZZTIME=10m for longer)
 	@scripts/fuzz.sh
 
-bench: ## run every Go benchmark
-	go test -run '^$$' -bench . -benchmem $(UNIT_PACKAGES)
+bench: web/dist/index.html ## measure: Go benchmarks, a server under load, and others beside where they are installed (some minutes)
+	@for script in scripts/bench/*.sh; do echo "== $$script"; $$script; done
+
+bench-resident: ## measure what the waiting agent costs: 10 minutes (IDLE) after 500 deployments (TASKS), beside the OCS Inventory agent
+	@IDLE=$${IDLE:-10m} TASKS=$${TASKS:-500} scripts/bench/resident.sh
 
 $(GOLANGCI): scripts/tools/go.mod scripts/tools/go.sum
 	@mkdir -p .tools
