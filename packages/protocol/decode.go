@@ -50,7 +50,9 @@ func (r *Report) Validate() error {
 	switch {
 	case r.Kind == ReportDeployment && r.Deployment != nil:
 		return r.Deployment.validate()
-	case r.Kind == ReportFacts && r.Facts != nil, r.Kind == ReportTask && r.Task != nil:
+	case r.Kind == ReportTask && r.Task != nil:
+		return r.Task.validate()
+	case r.Kind == ReportFacts && r.Facts != nil:
 		return nil
 	default:
 		return fault.New(fault.Unsupported, "report kind %.40q is not known here, or its body is missing", r.Kind)
@@ -66,6 +68,16 @@ func (d *DeploymentReport) validate() error {
 	}
 	if !d.State.FromDevice() {
 		return fault.Field("deployment.state", "a device does not report state %.40q", d.State)
+	}
+	return nil
+}
+
+func (t *TaskReport) validate() error {
+	switch {
+	case t.State != "" && !t.State.FromDevice():
+		return fault.Field("task.state", "a device does not report state %.40q", t.State)
+	case len(t.Items) > MaxItems:
+		return fault.Field("task.items", "%d items; at most %d are taken", len(t.Items), MaxItems)
 	}
 	return nil
 }

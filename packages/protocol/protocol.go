@@ -13,7 +13,7 @@ import (
 
 // Version is the protocol version this build speaks. A server accepts MinVersion up to Version.
 //
-//	1: enrollment, check-in, deploy tasks, reports, WebSocket wakeups.
+//	1: enrollment, check-in, deploy, inventory, uninstall and remove tasks, reports, WebSocket wakeups.
 const (
 	Version    = 1
 	MinVersion = 1
@@ -27,6 +27,7 @@ const (
 	PathRotate      = "/agent/v1/secret"       // POST RotateRequest → 204
 	PathInstruction = "/agent/v1/instructions" // GET /{sha256} → DSSE envelope
 	PathFragment    = "/agent/v1/fragments"    // GET /{sha256} → octets, Range honoured
+	PathInventory   = "/agent/v1/inventory"    // POST InventoryHead → InventoryAnswer; PUT /{section} lines → 204
 	PathSocket      = "/agent/v1/socket"       // WebSocket, sub-protocol SocketProtocol
 )
 
@@ -74,6 +75,14 @@ type Facts struct {
 	Privileged   bool      `json:"privileged"` // the agent runs as root or SYSTEM
 	ChangedAt    time.Time `json:"changed_at"`
 	TasksAllowed []string  `json:"tasks_allowed"` // kinds this device lets this server ask for
+	// What the firmware says of the computer; serial numbers are claims and identify nothing.
+	Manufacturer   string `json:"manufacturer,omitempty"`
+	Product        string `json:"product,omitempty"`
+	ProductUUID    string `json:"product_uuid,omitempty"`
+	Serial         string `json:"serial,omitempty"`
+	Virtualisation string `json:"virtualisation,omitempty"` // kvm, vmware, docker, …; empty for a physical machine
+	// Modules are the kinds of task that this agent knows, whoever may ask for them.
+	Modules []string `json:"modules,omitempty"`
 	// ClockSkewSeconds is the device's clock minus the server's as of an earlier check-in, when they are
 	// more than 5 minutes apart.
 	ClockSkewSeconds int64 `json:"clock_skew_seconds,omitempty"`
@@ -122,6 +131,20 @@ type CheckInRequest struct {
 	Attempts []string `json:"attempts,omitempty"`
 	// Facts only when they changed since the last check-in that was answered.
 	Facts *Facts `json:"facts,omitempty"`
+	// Footprint is what the agent costs its computer.
+	Footprint *Footprint `json:"footprint,omitempty"`
+}
+
+// Footprint is what the agent has cost its computer since Since: the resident process and, for processor
+// time and octets, the tasks it started.
+type Footprint struct {
+	Since         time.Time `json:"since"`
+	CPUMS         int64     `json:"cpu_ms"`          // user and system
+	RSSBytes      int64     `json:"rss_bytes"`       // of the resident process now
+	RSSHighBytes  int64     `json:"rss_high_bytes"`  // of the resident process, at most
+	TaskHighBytes int64     `json:"task_high_bytes"` // of one task process, at most
+	SentBytes     int64     `json:"sent_bytes"`      // to this server
+	ReceivedBytes int64     `json:"received_bytes"`  // from this server
 }
 
 // CheckInResponse says what to do.
@@ -134,40 +157,11 @@ type CheckInResponse struct {
 	Trust       Documents `json:"trust,omitempty"` // newer trust documents, oldest first
 }
 
-// Kinds of task.
-const (
-	TaskDeploy = "deploy"
-)
-
-// Task is one thing the server wants. Exactly the field of its kind is set.
-type Task struct {
-	ID     string      `json:"id"`
-	Kind   string      `json:"kind"`
-	Deploy *DeployTask `json:"deploy,omitempty"`
-}
-
-// DeployTask asks to carry out one attempt of a deployment. Tasks are listed in the order they are to
-// run. The server offers only what may run now: held, delayed and cancelled deployments are left out.
-type DeployTask struct {
-	DeploymentID string `json:"deployment_id"`
-	AttemptID    string `json:"attempt_id"` // a command runs at most once per attempt id
-	Attempt      int    `json:"attempt"`    // from 1
-	PackageID    string `json:"package_id"`
-	PackageName  string `json:"package_name"`
-	Version      string `json:"version"`
-	Priority     int    `json:"priority"`
-	// Instruction is the SHA-256 of the signed envelope's bytes, served at PathInstruction.
-	Instruction string `json:"instruction"`
-	// Begun says that the server has a report of the command's start. A device that holds no record of it,
-	// because its disk was restored or cleaned, does not begin it again.
-	Begun bool `json:"begun,omitempty"`
-}
-
 // Kinds of report.
 const (
 	ReportDeployment = "deployment"
 	ReportFacts      = "facts"
-	ReportTask       = "task" // a task could not be begun: unknown kind, not allowed by the device
+	ReportTask       = "task" // how a task stands that is not a deployment, or why one was not begun
 )
 
 // Report is one thing a device says. ID is a UUIDv7 that the device made and journalled: the server
@@ -199,14 +193,6 @@ type DeploymentReport struct {
 	Bytes int64 `json:"bytes,omitempty"`
 	// NextTry is when the device means to go on, with StateWaiting.
 	NextTry *time.Time `json:"next_try,omitempty"`
-}
-
-// TaskReport says that a task was not begun.
-type TaskReport struct {
-	TaskID  string `json:"task_id"`
-	Kind    string `json:"kind"`
-	Reason  Reason `json:"reason"`
-	Message string `json:"message,omitempty"`
 }
 
 // ReportsRequest carries reports by HTTPS.

@@ -29,6 +29,8 @@ var (
 	at     = time.Date(2026, 11, 21, 8, 30, 0, 0, time.UTC)
 	digest = strings.Repeat("ab", 32)
 	secret = strings.Repeat("0f", 32)
+
+	software = "pkg:deb/debian/curl@7.88.1-10?arch=amd64"
 )
 
 func facts() protocol.Facts {
@@ -64,6 +66,20 @@ func TestMessages_keepTheirShape(t *testing.T) {
 				Version: "2.10", Priority: 5, Instruction: digest}}}},
 		"reports_request": protocol.ReportsRequest{Reports: []protocol.Report{deploymentReport()}},
 		"ack":             protocol.Ack{IDs: []string{reportID}, Refused: []protocol.RefusedItem{{ID: attemptID, Code: "invalid", Message: "why"}}},
+		"check_in_tasks": protocol.CheckInResponse{ServerTime: at, State: protocol.DeviceActive, Tasks: []protocol.Task{
+			{ID: attemptID, Kind: protocol.TaskInventory, Inventory: &protocol.InventoryTask{Sections: []string{protocol.SectionSoftware}}},
+			{ID: reportID, Kind: protocol.TaskUninstall, Uninstall: &protocol.UninstallTask{Software: []string{software}, StopAtFailure: true, LimitSeconds: 60}},
+			{ID: deviceID, Kind: protocol.TaskRemove, Remove: &protocol.RemoveTask{}},
+		}},
+		"task_report": protocol.Report{ID: reportID, Kind: protocol.ReportTask, Time: at, Task: &protocol.TaskReport{
+			TaskID: attemptID, Kind: protocol.TaskUninstall, State: protocol.StateFailed, Reason: protocol.ReasonItems, Message: "1 of 1 not removed",
+			Items: []protocol.TaskItem{{ID: software, Status: protocol.ItemNeeded, Others: []string{"git"}, Message: "git needs it"}}}},
+		"inventory_head": protocol.InventoryHead{Protocol: 1, CollectedAt: at, DurationMS: 40, Sections: []protocol.SectionHead{
+			{Name: protocol.SectionSoftware, SHA256: digest, Rows: 2, Bytes: 300},
+			{Name: protocol.SectionMonitors, Problem: "no answer in 5s"}}},
+		"inventory_answer": protocol.InventoryAnswer{Want: []string{protocol.SectionSoftware}},
+		"software": protocol.Software{Row: protocol.Row{Key: software, Name: "curl"}, Version: "7.88.1-10", Publisher: "Debian", Arch: "amd64",
+			Source: "dpkg", SizeBytes: 1 << 20, InstalledAt: &at},
 		"socket_progress": protocol.SocketMessage{Type: protocol.SocketProgress, Progress: &protocol.Progress{
 			DeploymentID: deploymentID, AttemptID: attemptID, Done: 1, Total: 2}},
 		"problem": protocol.Problem{Title: "Conflict", Status: 409, Detail: "the package is not active", Code: "conflict"},
@@ -116,9 +132,16 @@ func TestReport_validate(t *testing.T) {
 	good := deploymentReport()
 	require.NoError(t, good.Validate())
 	for name, spoil := range map[string]func(*protocol.Report){
-		"id is no UUIDv7":         func(r *protocol.Report) { r.ID = "1f0c0a3e-0000-4000-8000-000000000001" },
-		"kind without body":       func(r *protocol.Report) { r.Kind = protocol.ReportFacts },
-		"unknown kind":            func(r *protocol.Report) { r.Kind = "shell" },
+		"id is no UUIDv7":   func(r *protocol.Report) { r.ID = "1f0c0a3e-0000-4000-8000-000000000001" },
+		"kind without body": func(r *protocol.Report) { r.Kind = protocol.ReportFacts },
+		"unknown kind":      func(r *protocol.Report) { r.Kind = "shell" },
+		"a task's state of the server": func(r *protocol.Report) {
+			r.Kind, r.Deployment, r.Task = protocol.ReportTask, nil, &protocol.TaskReport{State: protocol.StateAssigned}
+		},
+		"too many items": func(r *protocol.Report) {
+			r.Kind, r.Deployment = protocol.ReportTask, nil
+			r.Task = &protocol.TaskReport{Items: make([]protocol.TaskItem, protocol.MaxItems+1)}
+		},
 		"a state of the server":   func(r *protocol.Report) { r.Deployment.State = protocol.StateCancelled },
 		"unknown state":           func(r *protocol.Report) { r.Deployment.State = "great" },
 		"deployment is not an id": func(r *protocol.Report) { r.Deployment.DeploymentID = "../../etc" },
@@ -271,4 +294,41 @@ func FuzzParseCredential(f *testing.F) {
 			require.Equal(t, s, protocol.Credential(id, sec))
 		}
 	})
+}
+
+func TestInventoryHead_validate(t *testing.T) {
+	t.Parallel()
+	good := func() protocol.InventoryHead {
+		return protocol.InventoryHead{Sections: []protocol.SectionHead{{Name: "cpus", SHA256: digest, Rows: 1, Bytes: 9}, {Name: "x", Problem: "none"}}}
+	}
+	head := good()
+	require.NoError(t, head.Validate())
+	for name, spoil := range map[string]func(h *protocol.InventoryHead){
+		"twice":       func(h *protocol.InventoryHead) { h.Sections[1].Name = "cpus" },
+		"a path":      func(h *protocol.InventoryHead) { h.Sections[0].Name = "../x" },
+		"no digest":   func(h *protocol.InventoryHead) { h.Sections[0].SHA256 = "" },
+		"bad digest":  func(h *protocol.InventoryHead) { h.Sections[0].SHA256 = "abc" },
+		"many rows":   func(h *protocol.InventoryHead) { h.Sections[0].Rows = protocol.MaxSectionRows + 1 },
+		"large":       func(h *protocol.InventoryHead) { h.Sections[0].Bytes = protocol.MaxSectionBytes + 1 },
+		"many":        func(h *protocol.InventoryHead) { h.Sections = make([]protocol.SectionHead, protocol.MaxSections+1) },
+		"minus a row": func(h *protocol.InventoryHead) { h.Sections[0].Rows = -1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := good()
+			spoil(&h)
+			require.Error(t, h.Validate())
+		})
+	}
+}
+
+func TestUninstallTask_validate(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, (&protocol.UninstallTask{Software: []string{software}}).Validate())
+	for _, bad := range []protocol.UninstallTask{
+		{}, {Software: []string{""}}, {Software: make([]string, protocol.MaxUninstall+1)},
+		{Software: []string{strings.Repeat("x", 513)}}, {Software: []string{software}, LimitSeconds: -1},
+	} {
+		require.True(t, fault.Is(bad.Validate(), fault.Invalid))
+	}
 }

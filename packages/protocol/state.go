@@ -84,6 +84,11 @@ const (
 	ReasonDeviceError Reason = "device_error" // disk, permission or another fault of the device
 	ReasonStorePath   Reason = "store_path"   // the path or a parent is not safe to write under
 
+	// of tasks that are not deployments
+	ReasonDone        Reason = "done"         // succeeded: all of it
+	ReasonItems       Reason = "items"        // failed: some of its items did
+	ReasonNotReported Reason = "not_reported" // refused: names what this device has not reported
+
 	// refused
 	ReasonSignature   Reason = "signature_invalid" // no valid signature of a trusted key with the role
 	ReasonRole        Reason = "key_role"          // signed by a trusted key whose role does not sign this

@@ -1,0 +1,142 @@
+package protocol
+
+import (
+	"time"
+
+	"github.com/muster/muster/packages/fault"
+)
+
+// Kinds of task.
+const (
+	TaskDeploy    = "deploy"
+	TaskInventory = "inventory"
+	TaskUninstall = "uninstall"
+	TaskRemove    = "remove"
+)
+
+// Task is one thing the server wants. Exactly the field of its kind is set. A task of a kind other than
+// deploy is named by its ID, a UUID: the device carries it out at most once, however often it is offered.
+type Task struct {
+	ID        string         `json:"id"`
+	Kind      string         `json:"kind"`
+	Deploy    *DeployTask    `json:"deploy,omitempty"`
+	Inventory *InventoryTask `json:"inventory,omitempty"`
+	Uninstall *UninstallTask `json:"uninstall,omitempty"`
+	Remove    *RemoveTask    `json:"remove,omitempty"`
+}
+
+// Changes reports whether tasks of the kind change the computer: they wait for one another, over all
+// servers of a device.
+func Changes(kind string) bool {
+	switch kind {
+	case TaskDeploy, TaskUninstall, TaskRemove:
+		return true
+	default:
+		return false
+	}
+}
+
+// DeployTask asks to carry out one attempt of a deployment. Tasks are listed in the order they are to
+// run. The server offers only what may run now: held, delayed and cancelled deployments are left out.
+type DeployTask struct {
+	DeploymentID string `json:"deployment_id"`
+	AttemptID    string `json:"attempt_id"` // a command runs at most once per attempt id
+	Attempt      int    `json:"attempt"`    // from 1
+	PackageID    string `json:"package_id"`
+	PackageName  string `json:"package_name"`
+	Version      string `json:"version"`
+	Priority     int    `json:"priority"`
+	// Instruction is the SHA-256 of the signed envelope's bytes, served at PathInstruction.
+	Instruction string `json:"instruction"`
+	// Begun says that the server has a report of the command's start. A device that holds no record of it,
+	// because its disk was restored or cleaned, does not begin it again.
+	Begun bool `json:"begun,omitempty"`
+}
+
+// InventoryTask asks for an inventory now. It is sent as every inventory is, at PathInventory.
+type InventoryTask struct {
+	// Sections that are wanted; empty for all.
+	Sections []string `json:"sections,omitempty"`
+}
+
+// MaxUninstall is how many programs one task may name.
+const MaxUninstall = 100
+
+// maxSoftwareKey is the longest key of a program, in bytes.
+const maxSoftwareKey = 512
+
+// UninstallTask asks to uninstall programs, one after another.
+type UninstallTask struct {
+	// Software lists keys of Software that this device has reported.
+	Software []string `json:"software"`
+	// StopAtFailure leaves the rest alone after the first that was not removed, though it was there.
+	StopAtFailure bool `json:"stop_at_failure,omitempty"`
+	// LimitSeconds is how long each may take; 0 is ten minutes.
+	LimitSeconds int `json:"limit_seconds,omitempty"`
+}
+
+// Validate bounds what the task names. Every error is a fault of code invalid.
+func (u *UninstallTask) Validate() error {
+	if len(u.Software) == 0 || len(u.Software) > MaxUninstall {
+		return fault.Field("uninstall.software", "%d programs are named; a task takes 1 to %d", len(u.Software), MaxUninstall)
+	}
+	for _, key := range u.Software {
+		if key == "" || len(key) > maxSoftwareKey {
+			return fault.Field("uninstall.software", "%.60q is not the key of a program", key)
+		}
+	}
+	if u.LimitSeconds < 0 || u.LimitSeconds > 24*60*60 {
+		return fault.Field("uninstall.limit_seconds", "%d seconds is not between 0 and a day", u.LimitSeconds)
+	}
+	return nil
+}
+
+// RemoveTask asks the agent to leave this server: to say goodbye with a final report and then, when this
+// was its last server, to remove itself from the computer.
+type RemoveTask struct{}
+
+// Bounds of a TaskReport.
+const (
+	MaxItems      = MaxUninstall
+	MaxItemOutput = 4 << 10 // bytes
+)
+
+// TaskReport says how a task stands that is not a deployment: StateAccepted, StateStarted, StateWaiting
+// or a final state. Without a state, or for a deployment, it says why the task was not begun.
+type TaskReport struct {
+	TaskID  string `json:"task_id"`
+	Kind    string `json:"kind"`
+	State   State  `json:"state,omitempty"`
+	Reason  Reason `json:"reason"`
+	Message string `json:"message,omitempty"`
+	// Items say how each part of the task stands, in the order that they were asked for; with StateStarted
+	// those that are done so far.
+	Items []TaskItem `json:"items,omitempty"`
+	// NextTry is when the device means to go on, with StateWaiting.
+	NextTry *time.Time `json:"next_try,omitempty"`
+}
+
+// ItemStatus says how one part of a task ended.
+type ItemStatus string
+
+// Statuses of a program that was to be uninstalled.
+const (
+	ItemRemoved      ItemStatus = "removed"       // and gone by a fresh look at the system
+	ItemNotInstalled ItemStatus = "not_installed" // was not there
+	ItemFailed       ItemStatus = "failed"        // still there, or in part
+	ItemNeeded       ItemStatus = "needed"        // others that depend on it, named in Others, would go too
+	ItemProtected    ItemStatus = "protected"     // the agent itself, essential, or named by the device's configuration
+	ItemSkipped      ItemStatus = "skipped"       // after a failure, as asked
+	ItemUnsupported  ItemStatus = "unsupported"   // this agent cannot uninstall what comes from that source
+)
+
+// TaskItem is one part of a task.
+type TaskItem struct {
+	ID         string     `json:"id"` // the key of a program
+	Status     ItemStatus `json:"status"`
+	Message    string     `json:"message,omitempty"`
+	Others     []string   `json:"others,omitempty"` // names; at most 50
+	ExitCode   *int       `json:"exit_code,omitempty"`
+	Output     string     `json:"output,omitempty"` // tail, valid UTF-8, at most MaxItemOutput bytes
+	DurationMS int64      `json:"duration_ms,omitempty"`
+}
