@@ -332,3 +332,39 @@ func TestUninstallTask_validate(t *testing.T) {
 		require.True(t, fault.Is(bad.Validate(), fault.Invalid))
 	}
 }
+
+func TestTask_validate(t *testing.T) {
+	t.Parallel()
+	deploy := &protocol.DeployTask{DeploymentID: deploymentID, AttemptID: attemptID, PackageID: deviceID, Instruction: digest}
+	uninstall := &protocol.UninstallTask{Software: []string{software}}
+	for name, c := range map[string]struct {
+		task protocol.Task
+		good bool
+	}{
+		"deploy":               {protocol.Task{ID: "any", Kind: protocol.TaskDeploy, Deploy: deploy}, true},
+		"inventory":            {protocol.Task{ID: reportID, Kind: protocol.TaskInventory}, true},
+		"sections":             {protocol.Task{ID: reportID, Kind: protocol.TaskInventory, Inventory: &protocol.InventoryTask{Sections: []string{"cpus"}}}, true},
+		"uninstall":            {protocol.Task{ID: reportID, Kind: protocol.TaskUninstall, Uninstall: uninstall}, true},
+		"remove":               {protocol.Task{ID: reportID, Kind: protocol.TaskRemove, Remove: &protocol.RemoveTask{}}, true},
+		"remove without":       {protocol.Task{ID: reportID, Kind: protocol.TaskRemove}, false},
+		"uninstall without":    {protocol.Task{ID: reportID, Kind: protocol.TaskUninstall}, false},
+		"deploy without":       {protocol.Task{ID: reportID, Kind: protocol.TaskDeploy}, false},
+		"another body":         {protocol.Task{ID: reportID, Kind: protocol.TaskRemove, Deploy: deploy}, false},
+		"one body too many":    {protocol.Task{ID: reportID, Kind: protocol.TaskUninstall, Uninstall: uninstall, Remove: &protocol.RemoveTask{}}, false},
+		"id is a path":         {protocol.Task{ID: "../../etc", Kind: protocol.TaskRemove, Remove: &protocol.RemoveTask{}}, false},
+		"id in capitals":       {protocol.Task{ID: strings.ToUpper(reportID), Kind: protocol.TaskInventory}, false},
+		"attempt is a path":    {protocol.Task{ID: reportID, Kind: protocol.TaskDeploy, Deploy: &protocol.DeployTask{AttemptID: ".."}}, false},
+		"section is a path":    {protocol.Task{ID: reportID, Kind: protocol.TaskInventory, Inventory: &protocol.InventoryTask{Sections: []string{"../cpus"}}}, false},
+		"software of no form":  {protocol.Task{ID: reportID, Kind: protocol.TaskUninstall, Uninstall: &protocol.UninstallTask{}}, false},
+		"unknown, with a body": {protocol.Task{ID: reportID, Kind: "brew", Uninstall: uninstall}, false},
+	} {
+		err := c.task.Validate()
+		if c.good {
+			require.NoError(t, err, name)
+			continue
+		}
+		require.Equal(t, fault.Invalid, fault.CodeOf(err), name)
+	}
+	require.Equal(t, attemptID, (&protocol.Task{ID: reportID, Kind: protocol.TaskDeploy, Deploy: deploy}).Work())
+	require.Equal(t, reportID, (&protocol.Task{ID: reportID, Kind: protocol.TaskUninstall, Uninstall: uninstall}).Work())
+}

@@ -25,6 +25,42 @@ type Task struct {
 	Remove    *RemoveTask    `json:"remove,omitempty"`
 }
 
+// Work names what the task asks for, however often and under whatever id it is offered: the attempt of a
+// deployment, else the task itself.
+func (t *Task) Work() string {
+	if t.Kind == TaskDeploy && t.Deploy != nil {
+		return t.Deploy.AttemptID
+	}
+	return t.ID
+}
+
+// Validate checks that a task of a known kind has the body of its kind, no other one, and ids that may
+// become a path. Every error is a fault of code invalid.
+func (t *Task) Validate() error {
+	bodies := map[string]bool{
+		TaskDeploy: t.Deploy != nil, TaskInventory: t.Inventory != nil, TaskUninstall: t.Uninstall != nil, TaskRemove: t.Remove != nil,
+	}
+	for kind, set := range bodies {
+		if set != (kind == t.Kind) && (set || kind != TaskInventory) { // an inventory has nothing that must be said
+			return fault.Field("kind", "a task of the kind %.40q says what to do for exactly that kind", t.Kind)
+		}
+	}
+	if t.Kind == TaskDeploy {
+		return t.Deploy.Validate()
+	}
+	if _, ok := canonical(t.ID); !ok {
+		return fault.Field("id", "the task id %.40q is not a UUID in lower case", t.ID)
+	}
+	switch t.Kind {
+	case TaskUninstall:
+		return t.Uninstall.Validate()
+	case TaskInventory:
+		return t.Inventory.validate()
+	default:
+		return nil
+	}
+}
+
 // Changes reports whether tasks of the kind change the computer: they wait for one another, over all
 // servers of a device.
 func Changes(kind string) bool {
@@ -57,6 +93,21 @@ type DeployTask struct {
 type InventoryTask struct {
 	// Sections that are wanted; empty for all.
 	Sections []string `json:"sections,omitempty"`
+}
+
+func (i *InventoryTask) validate() error {
+	if i == nil {
+		return nil
+	}
+	if len(i.Sections) > MaxSections {
+		return fault.Field("inventory.sections", "%d sections; at most %d can be asked for", len(i.Sections), MaxSections)
+	}
+	for _, name := range i.Sections {
+		if !ValidSection(name) {
+			return fault.Field("inventory.sections", "%.60q is not the name of a section", name)
+		}
+	}
+	return nil
 }
 
 // MaxUninstall is how many programs one task may name.

@@ -18,7 +18,7 @@ import (
 func waysToAsk() map[string]way {
 	return map[string]way{
 		"tasks of other kinds": func(t *testing.T, c *captive) {
-			for _, kind := range []string{"execute", "run", "shell", "command", "update", "uninstall", "remove", "Deploy", "deploy ", "", "../deploy", strings.Repeat("x", 1<<16)} {
+			for _, kind := range []string{"execute", "run", "shell", "command", "update", "Deploy", "deploy ", "", "../deploy", strings.Repeat("x", 1<<16)} {
 				id := uuid.Must(uuid.NewV7()).String()
 				c.enemy.attack(nil, map[string]any{
 					"id": id, "kind": kind, "command": []string{"touch", c.evil}, "argv": []string{"touch", c.evil},

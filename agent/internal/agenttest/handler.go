@@ -104,7 +104,14 @@ func (s *Server) checkIn(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, t := range s.tasks {
 		over := slices.ContainsFunc(s.reports, func(r protocol.Report) bool {
-			return t.Deploy != nil && r.Deployment != nil && r.Deployment.AttemptID == t.Deploy.AttemptID && r.Deployment.State.Final()
+			switch {
+			case r.Deployment != nil && t.Deploy != nil:
+				return r.Deployment.AttemptID == t.Deploy.AttemptID && r.Deployment.State.Final()
+			case r.Task != nil:
+				return r.Task.TaskID == t.ID && r.Task.State.Final()
+			default:
+				return false
+			}
 		})
 		if !over {
 			resp.Tasks = append(resp.Tasks, t)

@@ -1,5 +1,6 @@
-// Package attempt is the folder of one deployment attempt on disk: what was asked (task.json), what was
-// begun and reported (journal), and the marker that all of it is over and handed to the spool.
+// Package attempt is the folder of one piece of work on disk, an attempt of a deployment or a task of
+// another kind: what was asked (task.json), what was begun and reported (journal), and the marker that all
+// of it is over and handed to the spool.
 //
 // A record holds the report with its id and is on the disk before the report is told to anyone, so after
 // a crash the same reports are told again under the same ids. The folder of a settled attempt is kept as
@@ -42,10 +43,38 @@ type Record struct {
 
 // State is the state that the record reports.
 func (r Record) State() protocol.State {
-	if r.Report.Deployment == nil {
+	switch {
+	case r.Report.Deployment != nil:
+		return r.Report.Deployment.State
+	case r.Report.Task != nil:
+		return r.Report.Task.State
+	default:
 		return ""
 	}
-	return r.Report.Deployment.State
+}
+
+// Reason is why.
+func (r Record) Reason() protocol.Reason {
+	switch {
+	case r.Report.Deployment != nil:
+		return r.Report.Deployment.Reason
+	case r.Report.Task != nil:
+		return r.Report.Task.Reason
+	default:
+		return ""
+	}
+}
+
+// NextTry is when the device means to go on; nil when the record does not say.
+func (r Record) NextTry() *time.Time {
+	switch {
+	case r.Report.Deployment != nil:
+		return r.Report.Deployment.NextTry
+	case r.Report.Task != nil:
+		return r.Report.Task.NextTry
+	default:
+		return nil
+	}
 }
 
 // Furthest is the state of highest rank among the records; empty without any.
@@ -65,7 +94,7 @@ type Attempt struct {
 	dir string
 }
 
-// Open names the folder of an attempt in a server's folder. The id comes from a server and becomes a
+// Open names the folder of an attempt, or of another task, in a server's folder. The id comes from a server and becomes a
 // path, so nothing but a UUID is taken.
 func Open(serverDir, id string) (*Attempt, error) {
 	if parsed, err := uuid.Parse(id); err != nil || parsed.String() != id {
@@ -127,7 +156,7 @@ func (a *Attempt) Task() (protocol.Task, error) {
 	if err != nil {
 		return t, fmt.Errorf("read the task: %w", err)
 	}
-	if err := json.Unmarshal(data, &t); err != nil || t.Deploy == nil {
+	if err := json.Unmarshal(data, &t); err != nil || t.Work() != a.id {
 		return t, fault.New(fault.Internal, "%s is damaged", filepath.Join(a.dir, taskFile))
 	}
 	return t, nil
@@ -197,9 +226,19 @@ func (a *Attempt) Remove() error {
 
 // NewReport makes a report about an attempt, with an id of its own.
 func NewReport(now time.Time, d protocol.DeploymentReport) (protocol.Report, error) {
+	return newReport(protocol.Report{Kind: protocol.ReportDeployment, Time: now.UTC(), Deployment: &d})
+}
+
+// NewTaskReport makes a report about a task that is not a deployment, or was not begun, with an id of its own.
+func NewTaskReport(now time.Time, t protocol.TaskReport) (protocol.Report, error) {
+	return newReport(protocol.Report{Kind: protocol.ReportTask, Time: now.UTC(), Task: &t})
+}
+
+func newReport(r protocol.Report) (protocol.Report, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return protocol.Report{}, fmt.Errorf("make a report id: %w", err)
 	}
-	return protocol.Report{ID: id.String(), Kind: protocol.ReportDeployment, Time: now.UTC(), Deployment: &d}, nil
+	r.ID = id.String()
+	return r, nil
 }

@@ -171,7 +171,9 @@ func (c Config) Validate() error {
 }
 
 // Kinds lists the kinds of task this agent knows.
-func Kinds() []string { return []string{protocol.TaskDeploy} }
+func Kinds() []string {
+	return []string{protocol.TaskDeploy, protocol.TaskInventory, protocol.TaskUninstall, protocol.TaskRemove}
+}
 
 // Allowed lists the kinds of task that the named server may ask for.
 func (c Config) Allowed(server string) []string {

@@ -134,7 +134,8 @@ type State struct {
 	LastCheckIn time.Time `json:"last_check_in"` // that was answered
 	FactsSHA256 string    `json:"facts_sha256"`  // of the facts the server has
 	DeviceState string    `json:"device_state"`
-	// Offered are the attempts that the last answered check-in named: no other may be begun.
+	// Offered are the attempts, and tasks of other kinds, that the last answered check-in named: no other may
+	// be begun.
 	Offered []string `json:"offered,omitempty"`
 }
 

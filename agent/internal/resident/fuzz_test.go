@@ -35,7 +35,7 @@ func FuzzEvent(f *testing.F) {
 		if json.Unmarshal(data, &e) == nil && e.Progress != nil {
 			return // goes to the session
 		}
-		if err := r.event(context.Background(), u, data, &end); err != nil {
+		if err := r.event(context.Background(), u, &process{}, data, &end); err != nil {
 			require.Zero(t, sp.Len())
 		}
 		held := sp.Len()

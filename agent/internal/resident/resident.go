@@ -1,6 +1,7 @@
 // Package resident is the small process that stays: it holds the single-instance lock of a data
-// directory, one session per server, and runs the tasks they are offered, one after another, each in a
-// process of its own.
+// directory, one session per server, and runs the tasks they are offered, each in a process of its own.
+// Those that change the computer run one after another over all servers; those that change nothing, as an
+// inventory, run beside them, one after another too.
 //
 // It keeps no state of its own that a crash could lose: what was begun stands in the attempts' journals,
 // what was said in the spools, who we are in the identities. After a restart it goes on with what the
@@ -15,6 +16,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -62,13 +64,13 @@ type Resident struct {
 	instance string
 	since    time.Time
 	lock     *proc.Lock
-	units    []*unit
-	work     chan struct{} // something changed that may give the worker work
-	changed  chan struct{} // the status changed
+	work     [looking + 1]chan struct{} // something changed that may give the lane's worker work
+	changed  chan struct{}              // the status changed
 	burst    *time.Timer
 
 	mu      sync.Mutex
-	running string // attempt whose task process runs
+	units   []*unit
+	running [looking + 1]string // id of the work whose task process runs, by lane
 }
 
 // New takes the single-instance lock and opens everything. A second agent on the same data directory is a
@@ -83,7 +85,10 @@ func New(o Options) (*Resident, error) {
 	}
 	r := &Resident{
 		o: o, log: o.Log, lock: lock, since: time.Now().UTC(),
-		work: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		changed: make(chan struct{}, 1),
+	}
+	for l := range r.work {
+		r.work[l] = make(chan struct{}, 1)
 	}
 	if err := r.open(); err != nil {
 		return nil, errors.Join(err, r.Close())
@@ -160,7 +165,7 @@ func (r *Resident) Close() error {
 	if r.burst != nil {
 		r.burst.Stop()
 	}
-	for _, u := range r.units {
+	for _, u := range r.servers() {
 		errs = append(errs, u.spool.Close())
 	}
 	return errors.Join(append(errs, r.lock.Unlock())...)
@@ -175,15 +180,16 @@ func Tune() {
 // Run stays until ctx ends. Task processes end with it; the command of a deployment does not, and is
 // attached to again at the next start.
 func (r *Resident) Run(ctx context.Context) error {
-	r.log.Info("agent starts", "data", r.o.DataDir, "servers", len(r.units))
+	r.log.Info("agent starts", "data", r.o.DataDir, "servers", len(r.servers()))
 	var wg sync.WaitGroup
-	for _, u := range r.units {
+	for _, u := range r.servers() {
 		u.goOnStarted()
 		wg.Go(func() { u.session.Run(ctx) })
 	}
 	wg.Go(func() { r.writeStatusAll(ctx) })
 	wg.Go(func() { r.keepHouse(ctx) })
-	r.runTasks(ctx)
+	wg.Go(func() { r.runTasks(ctx, looking) })
+	r.runTasks(ctx, changing)
 	wg.Wait()
 	r.log.Info("agent stops")
 	return r.writeStatus(true)
@@ -192,20 +198,22 @@ func (r *Resident) Run(ctx context.Context) error {
 // Once checks in at every server, runs what is offered until nothing more may run now, and delivers.
 func (r *Resident) Once(ctx context.Context) error {
 	var errs []error
-	for _, u := range r.units {
+	for _, u := range r.servers() {
 		u.goOnStarted()
 		if err := u.session.CheckIn(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("server %q: %w", u.name, err))
 		}
 	}
 	for ctx.Err() == nil {
-		u, item, _ := r.pick(time.Now())
+		u, it, _ := r.pick(changing, time.Now())
 		if u == nil {
-			break
+			if u, it, _ = r.pick(looking, time.Now()); u == nil {
+				break
+			}
 		}
-		r.runTask(ctx, u, item)
+		r.runTask(ctx, u, it)
 	}
-	for _, u := range r.units {
+	for _, u := range r.servers() {
 		if err := u.session.Flush(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("server %q: %w", u.name, err))
 		}
@@ -214,10 +222,19 @@ func (r *Resident) Once(ctx context.Context) error {
 }
 
 func (r *Resident) nudge() {
-	select {
-	case r.work <- struct{}{}:
-	default:
+	for _, c := range r.work {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
 	}
+}
+
+// servers are the units at present.
+func (r *Resident) servers() []*unit {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.units)
 }
 
 // settled gives memory back after a burst, when it has been quiet for a while.

@@ -56,9 +56,9 @@ func ReadStatus(dataDir string) (Status, error) {
 func (r *Resident) Status() Status {
 	s := Status{PID: os.Getpid(), Version: buildinfo.Version, Since: r.since, Written: time.Now().UTC(), Sessions: []session.Status{}}
 	r.mu.Lock()
-	s.Attempt = r.running
+	s.Attempt = r.running[changing]
 	r.mu.Unlock()
-	for _, u := range r.units {
+	for _, u := range r.servers() {
 		u.mu.Lock()
 		s.Queued += len(u.queue)
 		u.mu.Unlock()
@@ -107,7 +107,7 @@ func (r *Resident) writeStatusAll(ctx context.Context) {
 func (r *Resident) keepHouse(ctx context.Context) {
 	for {
 		before := time.Now().Add(-keepTombstones)
-		for _, u := range r.units {
+		for _, u := range r.servers() {
 			if err := u.prune(before); err != nil {
 				u.log.Warn("remove old attempts", logging.Err, err)
 			}

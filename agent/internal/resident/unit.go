@@ -27,11 +27,10 @@ type unit struct {
 
 	mu     sync.Mutex
 	queue  []item
-	later  map[string]time.Time // attempt → not before, for those that wait
-	broken map[string]int       // attempt → how often its task broke down in a row
-	// present is the item whose task process runs; withdraw ends that process.
-	present  *item
-	withdraw func()
+	later  map[string]time.Time // id → not before, for those that wait
+	broken map[string]int       // id → how often its task broke down in a row
+	// present are the items whose task processes run, one of each lane at most.
+	present []*process
 	// untrusted says why nothing may be begun: the newest offer came with refused trust documents.
 	untrusted string
 }
@@ -46,27 +45,54 @@ type item struct {
 	started bool // its command was begun by an earlier process: no gate applies, it is only followed
 }
 
-// attemptID is the attempt of a deploy task, or empty.
-func (i item) attemptID() string {
-	if i.task.Deploy == nil {
-		return ""
-	}
-	return i.task.Deploy.AttemptID
+// process is an item while its task process runs; withdraw ends that process.
+type process struct {
+	item
+	withdraw func()
 }
 
+// id is the attempt of a deploy task, else the task's own: it names the folder.
+func (i item) id() string { return i.task.Work() }
+
 // same reports whether both are the same piece of work, whatever the server calls the task.
-func (i item) same(other item) bool {
-	if id := i.attemptID(); id != "" {
-		return id == other.attemptID()
-	}
-	return other.attemptID() == "" && i.task.ID == other.task.ID
-}
+func (i item) same(other item) bool { return i.id() == other.id() }
 
 func (i item) priority() int {
 	if i.task.Deploy == nil {
 		return 0
 	}
 	return i.task.Deploy.Priority
+}
+
+// class orders the kinds: what was begun is followed first, for the change that it makes may still be under
+// way; then the removal of the agent, uninstalling, and deployments.
+func (i item) class() int {
+	switch {
+	case i.started:
+		return 0
+	case i.task.Kind == protocol.TaskRemove:
+		return 1
+	case i.task.Kind == protocol.TaskUninstall:
+		return 2
+	default:
+		return 3
+	}
+}
+
+// lane is a row of tasks that run one after another, over all servers, beside those of the other lane.
+type lane int
+
+// The lanes.
+const (
+	changing lane = iota // tasks that change the computer
+	looking              // tasks that change nothing
+)
+
+func (i item) lane() lane {
+	if protocol.Changes(i.task.Kind) {
+		return changing
+	}
+	return looking
 }
 
 // offer replaces the queue by what the server offers now. What is no longer offered was cancelled, held
@@ -89,41 +115,43 @@ func (u *unit) offer(tasks []protocol.Task, untrusted error) {
 	}
 	later := map[string]time.Time{}
 	for _, i := range kept {
-		if at, ok := u.later[i.attemptID()]; ok {
-			later[i.attemptID()] = at
+		if at, ok := u.later[i.id()]; ok {
+			later[i.id()] = at
 		}
 	}
 	u.queue, u.later = kept, later
-	if p := u.present; p != nil && !p.started && !slices.ContainsFunc(kept, p.same) {
-		u.withdraw()
+	for _, p := range u.present {
+		if !p.started && !slices.ContainsFunc(kept, p.same) {
+			p.withdraw()
+		}
 	}
 }
 
 // begin says that the item's task process starts; withdraw is called when the server takes the task back
 // before its command has begun.
-func (u *unit) begin(i item, withdraw func()) {
+func (u *unit) begin(i item, withdraw func()) *process {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.present, u.withdraw = &i, withdraw
+	p := &process{item: i, withdraw: withdraw}
+	u.present = append(u.present, p)
 	if !i.started && !slices.ContainsFunc(u.queue, i.same) {
 		withdraw() // between the choice of the item and now
 	}
+	return p
 }
 
-// commandBegins says that the command of the present item begins: it is not taken back any more.
-func (u *unit) commandBegins() {
+// commandBegins says that the command of the process's item begins: it is not taken back any more.
+func (u *unit) commandBegins(p *process) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.present != nil {
-		u.present.started = true
-	}
+	p.started = true
 }
 
 // ended says that the task process is over.
-func (u *unit) ended() {
+func (u *unit) ended(p *process) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.present, u.withdraw = nil, nil
+	u.present = slices.DeleteFunc(u.present, func(other *process) bool { return other == p })
 }
 
 // goOnStarted queues the attempts whose command was begun before this start. They go first: the change
@@ -149,12 +177,12 @@ func (u *unit) enqueue(started bool) {
 			continue
 		}
 		i, ok := u.resumable(a)
-		if !ok || i.started != started || slices.ContainsFunc(u.queue, func(q item) bool { return q.attemptID() == a.ID() }) {
+		if !ok || i.started != started || slices.ContainsFunc(u.queue, i.same) {
 			continue
 		}
 		found = append(found, i)
 	}
-	slices.SortStableFunc(found, func(a, b item) int { return cmp.Compare(a.priority(), b.priority()) })
+	slices.SortStableFunc(found, item.compare)
 	u.queue = append(u.queue, found...)
 }
 
@@ -174,13 +202,13 @@ func (u *unit) resumable(a *attempt.Attempt) (item, bool) {
 		return item{}, false
 	}
 	if n := len(records); n > 0 && records[n-1].State() == protocol.StateWaiting {
-		last := records[n-1].Report.Deployment
+		last := records[n-1]
 		switch {
-		case last.NextTry == nil:
-		case last.Reason == protocol.ReasonTrust: // that is for a check-in to say
-		case last.Reason == protocol.ReasonCleanBoot: // this may be the start that it waits for
+		case last.NextTry() == nil:
+		case last.Reason() == protocol.ReasonTrust: // that is for a check-in to say
+		case last.Reason() == protocol.ReasonCleanBoot: // this may be the start that it waits for
 		default:
-			u.later[a.ID()] = *last.NextTry
+			u.later[a.ID()] = *last.NextTry()
 		}
 	}
 	return item{task: t, started: begun(records)}, true
@@ -191,7 +219,7 @@ func begun(records []attempt.Record) bool {
 	return attempt.Furthest(records).Rank() >= protocol.StateStarted.Rank()
 }
 
-// unfinished lists the attempts on disk that are not over.
+// unfinished lists the attempts of deployments on disk that are not over.
 func (u *unit) unfinished() []string {
 	list, err := attempt.List(u.store.Dir())
 	if err != nil {
@@ -200,32 +228,37 @@ func (u *unit) unfinished() []string {
 	}
 	var ids []string
 	for _, a := range list {
-		if _, over := a.Settled(); !over {
+		if _, over := a.Settled(); over {
+			continue
+		}
+		if t, err := a.Task(); err != nil || t.Deploy != nil { // one that cannot be read is told as before
 			ids = append(ids, a.ID())
 		}
 	}
 	return ids[:min(len(ids), protocol.MaxTasks)]
 }
 
-// next is the item to run now, and when to look again if there is none. The order is the server's; while
-// a priority-0 item is in the queue, nothing behind it runs.
-func (u *unit) next(now time.Time) (it item, ok bool, again time.Time) {
+// next is the item of the lane to run now, and when to look again if there is none. Within a class the
+// order is the server's; while a priority-0 item is in the queue, no package behind it runs.
+func (u *unit) next(l lane, now time.Time) (it item, ok bool, again time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	gate := slices.ContainsFunc(u.queue, func(i item) bool { return isGate(i) })
+	gate := slices.ContainsFunc(u.queue, isGate)
 	for _, i := range u.queue {
-		if gate && !isGate(i) && !i.started {
+		if i.lane() != l || gate && i.task.Kind == protocol.TaskDeploy && !isGate(i) && !i.started {
 			continue
 		}
-		at := u.later[i.attemptID()]
-		if !at.After(now) || at.After(now.Add(longestWait)) {
-			return i, true, time.Time{}
-		}
-		if again.IsZero() || at.Before(again) {
+		at := u.later[i.id()]
+		switch {
+		case !at.After(now) || at.After(now.Add(longestWait)):
+			if !ok || i.class() < it.class() {
+				it, ok = i, true
+			}
+		case again.IsZero() || at.Before(again):
 			again = at
 		}
 	}
-	return item{}, false, again
+	return it, ok, again
 }
 
 // distrust says why nothing of the offer may be begun; empty when it may.
@@ -238,13 +271,18 @@ func (u *unit) distrust() string {
 // isGate reports whether other packages must wait for the item.
 func isGate(i item) bool { return i.task.Kind == protocol.TaskDeploy && i.priority() == 0 }
 
+// compare orders items of different servers, or of the disk: by class, then by priority.
+func (i item) compare(other item) int {
+	return cmp.Or(cmp.Compare(i.class(), other.class()), cmp.Compare(i.priority(), other.priority()))
+}
+
 // done takes an item out of the queue after it ran.
 func (u *unit) done(i item) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.queue = slices.DeleteFunc(u.queue, func(q item) bool { return q.same(i) })
-	delete(u.later, i.attemptID())
-	delete(u.broken, i.attemptID())
+	delete(u.later, i.id())
+	delete(u.broken, i.id())
 }
 
 // broke postpones an item whose task broke down, longer each time in a row, and returns until when.
@@ -253,8 +291,8 @@ func (u *unit) broke(i item, now time.Time, started bool) time.Time {
 	if u.broken == nil {
 		u.broken = map[string]int{}
 	}
-	until := now.Add(min(taskRetry<<min(u.broken[i.attemptID()], 10), taskRetryMax))
-	u.broken[i.attemptID()]++
+	until := now.Add(min(taskRetry<<min(u.broken[i.id()], 10), taskRetryMax))
+	u.broken[i.id()]++
 	u.mu.Unlock()
 	u.postpone(i, until, started)
 	return until
@@ -265,7 +303,7 @@ func (u *unit) broke(i item, now time.Time, started bool) time.Time {
 func (u *unit) postpone(i item, until time.Time, started bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.later[i.attemptID()] = until
+	u.later[i.id()] = until
 	i.started = i.started || started
 	if n := slices.IndexFunc(u.queue, i.same); n >= 0 {
 		u.queue[n].started = i.started
@@ -274,12 +312,12 @@ func (u *unit) postpone(i item, until time.Time, started bool) {
 	}
 }
 
-// drop empties the queue until the next check-in, but for commands that were begun.
+// drop takes the deployments out of the queue until the next check-in, but for commands that were begun.
 func (u *unit) drop() int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	before := len(u.queue)
-	u.queue = slices.DeleteFunc(u.queue, func(i item) bool { return !i.started })
+	u.queue = slices.DeleteFunc(u.queue, func(i item) bool { return !i.started && i.task.Kind == protocol.TaskDeploy })
 	return before - len(u.queue)
 }
 
@@ -296,7 +334,7 @@ func (u *unit) prune(before time.Time) error {
 	u.mu.Lock()
 	queued := map[string]bool{}
 	for _, i := range u.queue {
-		queued[i.attemptID()] = true
+		queued[i.id()] = true
 	}
 	u.mu.Unlock()
 	for _, a := range list {

@@ -41,7 +41,7 @@ func deployTask(priority int) protocol.Task {
 func drain(u *unit) []int {
 	var out []int
 	for {
-		it, ok, _ := u.next(time.Now())
+		it, ok, _ := u.next(changing, time.Now())
 		if !ok {
 			return out
 		}
@@ -62,13 +62,13 @@ func TestUnit_priorityZeroGoesFirstAndHoldsTheRest(t *testing.T) {
 	u := testUnit(t)
 	first, zero := deployTask(3), deployTask(0)
 	u.offer([]protocol.Task{first, zero}, nil)
-	it, ok, _ := u.next(time.Now())
+	it, ok, _ := u.next(changing, time.Now())
 	require.True(t, ok)
 	require.Equal(t, zero.ID, it.task.ID)
 
 	until := time.Now().Add(time.Hour)
 	u.postpone(it, until, false)
-	_, ok, again := u.next(time.Now())
+	_, ok, again := u.next(changing, time.Now())
 	require.False(t, ok, "while a priority-0 package waits, nothing runs")
 	require.Equal(t, until, again)
 	require.Equal(t, 2, u.drop())
@@ -79,11 +79,11 @@ func TestUnit_waitsForNoYearsOfAClockThatWasWrong(t *testing.T) {
 	u := testUnit(t)
 	u.offer([]protocol.Task{deployTask(4)}, nil)
 	now := time.Now()
-	it, _, _ := u.next(now)
+	it, _, _ := u.next(changing, now)
 	u.postpone(it, now.Add(taskRetryMax), false)
-	_, ok, _ := u.next(now)
+	_, ok, _ := u.next(changing, now)
 	require.False(t, ok)
-	_, ok, _ = u.next(now.AddDate(-10, 0, 0)) // the clock was ten years ahead, and has been set right
+	_, ok, _ = u.next(changing, now.AddDate(-10, 0, 0)) // the clock was ten years ahead, and has been set right
 	require.True(t, ok)
 }
 
@@ -95,7 +95,7 @@ func TestUnit_anOfferReplacesTheOneBefore(t *testing.T) {
 	u.postpone(item{task: kept}, time.Now().Add(time.Hour), false)
 	kept.ID = uuid.NewString() // the server may call the task anew
 	u.offer([]protocol.Task{kept}, nil)
-	_, ok, again := u.next(time.Now())
+	_, ok, again := u.next(changing, time.Now())
 	require.False(t, ok, "the cancelled one is gone, the other still waits")
 	require.False(t, again.IsZero())
 }
@@ -105,7 +105,7 @@ func TestUnit_begunCommandsAreFollowedWhateverIsOffered(t *testing.T) {
 	u := testUnit(t)
 	running := deployTask(5)
 	u.offer([]protocol.Task{running}, nil)
-	it, _, _ := u.next(time.Now())
+	it, _, _ := u.next(changing, time.Now())
 	u.offer(nil, nil)
 	u.postpone(it, time.Time{}, true)
 	u.offer([]protocol.Task{deployTask(0)}, nil)
@@ -164,9 +164,9 @@ func TestUnit_stopsWhatIsTakenBack(t *testing.T) {
 	} {
 		u, task, stopped := testUnit(t), deployTask(5), false
 		u.offer([]protocol.Task{task}, nil)
-		u.begin(item{task: task, started: c.started}, func() { stopped = true })
+		p := u.begin(item{task: task, started: c.started}, func() { stopped = true })
 		if c.begins {
-			u.commandBegins()
+			u.commandBegins(p)
 		}
 		if c.offer {
 			u.offer([]protocol.Task{deployTask(3), task}, nil)
@@ -174,7 +174,7 @@ func TestUnit_stopsWhatIsTakenBack(t *testing.T) {
 			u.offer([]protocol.Task{deployTask(3)}, nil)
 		}
 		require.Equal(t, c.stopped, stopped, name)
-		u.ended()
+		u.ended(p)
 		u.offer(nil, nil)
 	}
 	u, task, stopped := testUnit(t), deployTask(5), false
@@ -218,13 +218,13 @@ func TestPick_overAllServers(t *testing.T) {
 	r := &Resident{units: []*unit{a, b}}
 	a.offer([]protocol.Task{deployTask(6)}, nil)
 	b.offer([]protocol.Task{deployTask(4)}, nil)
-	from, it, _ := r.pick(time.Now())
+	from, it, _ := r.pick(changing, time.Now())
 	require.Same(t, b, from)
 	require.Equal(t, 4, it.priority())
 	begun := deployTask(9)
 	a.postpone(item{task: begun}, time.Time{}, true)
 	a.done(item{task: a.queue[0].task})
-	from, it, _ = r.pick(time.Now())
+	from, it, _ = r.pick(changing, time.Now())
 	require.Same(t, a, from)
 	require.True(t, it.started, "a begun command goes before everything")
 }
@@ -254,7 +254,7 @@ func TestUnit_aTaskThatBreaksDownIsTriedMoreAndMoreSeldom(t *testing.T) {
 	for _, want := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute} {
 		require.Equal(t, want, u.broke(item{task: task}, now, false).Sub(now))
 		u.offer([]protocol.Task{task}, nil) // a check-in does not shorten it
-		_, ok, again := u.next(now)
+		_, ok, again := u.next(changing, now)
 		require.False(t, ok)
 		require.Equal(t, want, again.Sub(now))
 	}
@@ -268,7 +268,7 @@ func TestUnit_aTaskThatBreaksDownIsTriedMoreAndMoreSeldom(t *testing.T) {
 	until := u.broke(item{task: task}, now, true)
 	for _, offered := range [][]protocol.Task{{task}, nil} {
 		u.offer(offered, nil)
-		_, ok, again := u.next(now)
+		_, ok, again := u.next(changing, now)
 		require.False(t, ok)
 		require.Equal(t, until, again)
 	}
@@ -283,11 +283,11 @@ func TestUnit_whatWaitedForTrustGoesOnAtOnce(t *testing.T) {
 	now := time.Now()
 	u.postpone(item{task: task}, now.Add(time.Minute), false)
 	u.offer([]protocol.Task{task}, errors.New("the trust document is refused"))
-	_, ok, _ := u.next(now)
+	_, ok, _ := u.next(changing, now)
 	require.False(t, ok, "asking again with a refused one shortens nothing")
 
 	u.offer([]protocol.Task{task}, nil)
 	require.Empty(t, u.distrust())
-	_, ok, _ = u.next(now)
+	_, ok, _ = u.next(changing, now)
 	require.True(t, ok)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/muster/muster/agent/internal/attempt"
+	"github.com/muster/muster/agent/internal/config"
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/agent/internal/task"
 	"github.com/muster/muster/packages/fault"
@@ -24,10 +25,19 @@ const (
 	taskRetryMax = time.Hour
 )
 
-// runTasks runs tasks one after another until ctx ends: one change of this computer at a time.
-func (r *Resident) runTasks(ctx context.Context) {
+// lookLimit is how long a task may take that changes nothing.
+const lookLimit = 10 * time.Minute
+
+// Bounds of what a report says in words, in bytes.
+const (
+	maxName    = 200
+	maxMessage = 500
+)
+
+// runTasks runs the tasks of a lane one after another until ctx ends.
+func (r *Resident) runTasks(ctx context.Context, l lane) {
 	for ctx.Err() == nil {
-		u, it, again := r.pick(time.Now())
+		u, it, again := r.pick(l, time.Now())
 		if u != nil {
 			r.runTask(ctx, u, it)
 			continue
@@ -38,43 +48,35 @@ func (r *Resident) runTasks(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-r.work:
+		case <-r.work[l]:
 		case <-timer:
 		}
 	}
 }
 
-// pick chooses over all servers: begun commands first, then by priority, then in the servers' order.
-func (r *Resident) pick(now time.Time) (from *unit, best item, again time.Time) {
-	for _, u := range r.units {
-		it, ok, at := u.next(now)
+// pick chooses over all servers: begun commands first, then by kind and priority, then in the servers' order.
+func (r *Resident) pick(l lane, now time.Time) (from *unit, best item, again time.Time) {
+	for _, u := range r.servers() {
+		it, ok, at := u.next(l, now)
 		switch {
 		case !ok:
 			if !at.IsZero() && (again.IsZero() || at.Before(again)) {
 				again = at
 			}
-		case from == nil, it.started && !best.started, it.started == best.started && it.priority() < best.priority():
+		case from == nil, it.compare(best) < 0:
 			from, best = u, it
 		}
 	}
 	return from, best, again
 }
 
-// runTask runs one task to its end and, when a deployment finished by it, delivers and checks in, so that
-// what was assigned, freed or held meanwhile comes in the right order.
+// runTask runs one task to its end and, when a change finished by it, delivers and checks in, so that what
+// was assigned, freed or held meanwhile comes in the right order.
 func (r *Resident) runTask(ctx context.Context, u *unit, it item) {
-	if it.task.Kind != protocol.TaskDeploy || it.task.Deploy == nil {
-		u.done(it)
-		r.report(ctx, u, taskReport(it.task, protocol.ReasonUnknownTask, "this agent knows no task of the kind %q", it.task.Kind))
-		return
-	}
-	a, err := attempt.Open(u.store.Dir(), it.attemptID())
-	if err == nil {
-		err = it.task.Deploy.Validate()
-	}
+	a, reason, err := u.folder(it)
 	if err != nil {
 		u.done(it)
-		r.report(ctx, u, taskReport(it.task, protocol.ReasonMalformed, "%v", err))
+		r.report(ctx, u, it, reason, err.Error())
 		return
 	}
 	if !it.started && !slices.Contains(u.allowed, it.task.Kind) {
@@ -82,6 +84,10 @@ func (r *Resident) runTask(ctx context.Context, u *unit, it item) {
 		if err := r.deny(ctx, u, a, it); err != nil {
 			u.log.Error("refuse a task", logging.Attempt, a.ID(), logging.Err, err)
 		}
+		return
+	}
+	if why := u.distrust(); why != "" && !it.started && it.task.Kind != protocol.TaskDeploy && protocol.Changes(it.task.Kind) {
+		r.wait(ctx, u, it, protocol.ReasonTrust, why)
 		return
 	}
 	_, before := a.Settled()
@@ -108,10 +114,28 @@ func (r *Resident) runTask(ctx context.Context, u *unit, it item) {
 			u.log.Info("a priority-0 package did not succeed: the rest waits for the next check-in", "held", n)
 		}
 	}
-	if !before {
+	if !before && protocol.Changes(it.task.Kind) {
 		r.comeBack(ctx, u)
 	}
 	r.settled()
+}
+
+// folder is the folder of an item, or why the item cannot be begun.
+func (u *unit) folder(it item) (*attempt.Attempt, protocol.Reason, error) {
+	if !slices.Contains(config.Kinds(), it.task.Kind) {
+		return nil, protocol.ReasonUnknownTask, fmt.Errorf("this agent knows no task of the kind %q", it.task.Kind)
+	}
+	if err := it.task.Validate(); err != nil {
+		return nil, protocol.ReasonMalformed, err
+	}
+	a, err := attempt.Open(u.store.Dir(), it.id())
+	if err != nil {
+		return nil, protocol.ReasonMalformed, err
+	}
+	if was, err := a.Task(); err == nil && was.Kind != it.task.Kind {
+		return nil, protocol.ReasonMalformed, fmt.Errorf("%s is the id of another task, of the kind %s", a.ID(), was.Kind)
+	}
+	return a, "", nil
 }
 
 // errWithdrawn ends the process of a task that the server has taken back.
@@ -139,16 +163,36 @@ func (r *Resident) brokeDown(ctx context.Context, u *unit, a *attempt.Attempt, i
 	if started {
 		return
 	}
-	report, rerr := attempt.NewReport(time.Now(), protocol.DeploymentReport{
-		DeploymentID: it.task.Deploy.DeploymentID, AttemptID: a.ID(), State: protocol.StateWaiting, Reason: protocol.ReasonDeviceError,
-		Message: shorten("the task broke down on the device: " + err.Error()), NextTry: &next,
+	r.tellWaiting(ctx, u, it, protocol.ReasonDeviceError, "the task broke down on the device: "+err.Error(), next)
+}
+
+// wait postpones an item that must not begin yet.
+func (r *Resident) wait(ctx context.Context, u *unit, it item, reason protocol.Reason, why string) {
+	next := u.broke(it, time.Now(), false).UTC().Truncate(time.Second)
+	r.tellWaiting(ctx, u, it, reason, why, next)
+}
+
+func (r *Resident) tellWaiting(ctx context.Context, u *unit, it item, reason protocol.Reason, why string, next time.Time) {
+	report, err := it.report(protocol.StateWaiting, reason, why, &next)
+	if err == nil {
+		err = u.spool.Add(ctx, report)
+	}
+	if err != nil {
+		u.log.Error("report a task that waits", logging.Attempt, it.id(), logging.Err, err)
+	}
+}
+
+// report makes a report of how the item stands.
+func (i item) report(state protocol.State, reason protocol.Reason, message string, next *time.Time) (protocol.Report, error) {
+	if d := i.task.Deploy; i.task.Kind == protocol.TaskDeploy && d != nil {
+		return attempt.NewReport(time.Now(), protocol.DeploymentReport{
+			DeploymentID: d.DeploymentID, AttemptID: d.AttemptID, State: state, Reason: reason, Message: shorten(message, maxMessage), NextTry: next,
+		})
+	}
+	return attempt.NewTaskReport(time.Now(), protocol.TaskReport{
+		TaskID: shorten(i.task.ID, maxName), Kind: shorten(i.task.Kind, maxName), State: state, Reason: reason,
+		Message: shorten(message, maxMessage), NextTry: next,
 	})
-	if rerr == nil {
-		rerr = u.spool.Add(ctx, report)
-	}
-	if rerr != nil {
-		u.log.Error("report a task that broke down", logging.Attempt, a.ID(), logging.Err, rerr)
-	}
 }
 
 // comeBack delivers what the deployment reported and asks what is next.
@@ -177,15 +221,15 @@ func (r *Resident) process(ctx context.Context, u *unit, it item) (task.End, err
 	if err != nil {
 		return end, fmt.Errorf("encode the task's input: %w", err)
 	}
-	r.setRunning(it.attemptID())
-	defer r.setRunning("")
+	r.setRunning(it.lane(), it.id())
+	defer r.setRunning(it.lane(), "")
 	wanted, withdraw := context.WithCancelCause(ctx)
 	defer withdraw(nil)
-	u.begin(it, func() { withdraw(errWithdrawn) })
-	defer u.ended()
+	p := u.begin(it, func() { withdraw(errWithdrawn) })
+	defer u.ended(p)
 	options := proc.TaskOptions{
-		Name: it.task.Kind, Input: input, Env: proxyEnv(os.Environ()),
-		Event: func(data json.RawMessage) error { return r.event(ctx, u, data, &end) },
+		Name: it.task.Kind, Input: input, Env: proxyEnv(os.Environ()), Limit: limitOf(it.lane()),
+		Event: func(data json.RawMessage) error { return r.event(ctx, u, p, data, &end) },
 	}
 	if r.o.LogTo != nil {
 		options.Log = r.o.LogTo
@@ -205,15 +249,23 @@ func (r *Resident) process(ctx context.Context, u *unit, it item) (task.End, err
 	return end, nil
 }
 
-func (r *Resident) event(ctx context.Context, u *unit, data json.RawMessage, end *task.End) error {
+// limitOf is how long a task process may take. Those that change the computer limit their commands themselves.
+func limitOf(l lane) time.Duration {
+	if l == looking {
+		return lookLimit
+	}
+	return 0
+}
+
+func (r *Resident) event(ctx context.Context, u *unit, p *process, data json.RawMessage, end *task.End) error {
 	var e task.Event
 	if err := json.Unmarshal(data, &e); err != nil {
 		return fmt.Errorf("read the task's event: %w", err)
 	}
 	switch {
 	case e.Report != nil:
-		if d := e.Report.Deployment; d != nil && d.State == protocol.StateStarted {
-			u.commandBegins()
+		if record := (attempt.Record{Report: *e.Report}); record.State() == protocol.StateStarted {
+			u.commandBegins(p)
 		}
 		if err := u.spool.Add(ctx, *e.Report); err != nil {
 			return fmt.Errorf("keep a report: %w", err)
@@ -239,10 +291,8 @@ func (r *Resident) deny(ctx context.Context, u *unit, a *attempt.Attempt, it ite
 	}
 	defer j.Close()
 	if !attempt.Furthest(records).Final() {
-		report, err := attempt.NewReport(time.Now(), protocol.DeploymentReport{
-			DeploymentID: it.task.Deploy.DeploymentID, AttemptID: a.ID(), State: protocol.StateRefused, Reason: protocol.ReasonNotAllowed,
-			Message: fmt.Sprintf("this device's configuration does not let the server ask for %q tasks", it.task.Kind),
-		})
+		report, err := it.report(protocol.StateRefused, protocol.ReasonNotAllowed,
+			fmt.Sprintf("this device's configuration does not let the server ask for %q tasks", it.task.Kind), nil)
 		if err != nil {
 			return err
 		}
@@ -260,27 +310,27 @@ func (r *Resident) deny(ctx context.Context, u *unit, a *attempt.Attempt, it ite
 	return a.Settle()
 }
 
-func taskReport(t protocol.Task, reason protocol.Reason, format string, args ...any) protocol.TaskReport {
-	message := strings.ToValidUTF8(fmt.Sprintf(format, args...), "\uFFFD")
-	return protocol.TaskReport{
-		TaskID: shorten(t.ID), Kind: shorten(t.Kind), Reason: reason, Message: message[:min(len(message), 500)],
-	}
+func shorten(s string, most int) string {
+	return strings.ToValidUTF8(s[:min(len(s), most)], "")
 }
 
-func shorten(s string) string { return strings.ToValidUTF8(s[:min(len(s), 200)], "") }
-
-// report says that a task was not begun.
-func (r *Resident) report(ctx context.Context, u *unit, t protocol.TaskReport) {
-	report, err := attempt.NewReport(time.Now(), protocol.DeploymentReport{})
+// report says that a task was not begun, nor will be. The server takes back what it hears this of.
+func (r *Resident) report(ctx context.Context, u *unit, it item, reason protocol.Reason, message string) {
+	told := protocol.TaskReport{
+		TaskID: shorten(it.task.ID, maxName), Kind: shorten(it.task.Kind, maxName), Reason: reason, Message: shorten(message, maxMessage),
+	}
+	if it.task.Kind != protocol.TaskDeploy {
+		told.State = protocol.StateRefused
+	}
+	report, err := attempt.NewTaskReport(time.Now(), told)
 	if err == nil {
-		report.Kind, report.Deployment, report.Task = protocol.ReportTask, nil, &t
 		err = u.spool.Add(ctx, report)
 	}
 	if err != nil {
 		u.log.Error("report a task that was not begun", logging.Err, err)
 		return
 	}
-	u.log.Warn("a task was not begun", logging.Task, t.Kind, "reason", t.Reason, "message", t.Message)
+	u.log.Warn("a task was not begun", logging.Task, told.Kind, "reason", told.Reason, "message", told.Message)
 }
 
 // proxyEnv is what a task needs of our environment to reach the server as we do.
@@ -296,9 +346,9 @@ func proxyEnv(environ []string) []string {
 	return out
 }
 
-func (r *Resident) setRunning(id string) {
+func (r *Resident) setRunning(l lane, id string) {
 	r.mu.Lock()
-	r.running = id
+	r.running[l] = id
 	r.mu.Unlock()
 	r.statusChanged()
 }

@@ -19,6 +19,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/muster/muster/agent/internal/backoff"
 	"github.com/muster/muster/agent/internal/client"
 	"github.com/muster/muster/agent/internal/identity"
@@ -42,7 +44,7 @@ const (
 // Host is what a session needs of the resident. Its functions are called from the session's goroutines.
 type Host struct {
 	Facts    func() protocol.Facts // for this server
-	Attempts func() []string       // unfinished attempts on disk
+	Attempts func() []string       // unfinished attempts of deployments on disk
 	// Offer takes the tasks of an answered check-in; they replace the offer before. With an error the
 	// trust documents that came with them are refused, and none of the tasks may be begun.
 	Offer   func(tasks []protocol.Task, untrusted error)
@@ -286,7 +288,7 @@ func (s *Session) answered(resp protocol.CheckInResponse, factsSum string) error
 	}
 	s.log.Debug("checked in", "tasks", len(resp.Tasks), "next", s.next.Format(time.RFC3339))
 	s.state = identity.State{
-		NextCheckIn: s.next.UTC(), LastCheckIn: now.UTC(), FactsSHA256: factsSum, DeviceState: resp.State, Offered: attempts(resp.Tasks),
+		NextCheckIn: s.next.UTC(), LastCheckIn: now.UTC(), FactsSHA256: factsSum, DeviceState: resp.State, Offered: works(resp.Tasks),
 	}
 	s.decided = true
 	nudge(s.rearm)
@@ -305,12 +307,12 @@ func (s *Session) earlier(at time.Time) {
 	}
 }
 
-// attempts are the ids of the attempts that the tasks name.
-func attempts(tasks []protocol.Task) []string {
+// works are the ids of the attempts, and of the tasks of other kinds, that the tasks name.
+func works(tasks []protocol.Task) []string {
 	var ids []string
 	for _, t := range tasks {
-		if t.Deploy != nil {
-			ids = append(ids, t.Deploy.AttemptID)
+		if _, err := uuid.Parse(t.Work()); err == nil { // else it is never begun, and may be of any length
+			ids = append(ids, t.Work())
 		}
 	}
 	return ids
