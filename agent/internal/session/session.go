@@ -19,8 +19,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/muster/muster/agent/internal/backoff"
 	"github.com/muster/muster/agent/internal/client"
 	"github.com/muster/muster/agent/internal/identity"
@@ -307,11 +305,14 @@ func (s *Session) earlier(at time.Time) {
 	}
 }
 
+// uuidLength is that of every id that may become a path.
+const uuidLength = 36
+
 // works are the ids of the attempts, and of the tasks of other kinds, that the tasks name.
 func works(tasks []protocol.Task) []string {
 	var ids []string
 	for _, t := range tasks {
-		if _, err := uuid.Parse(t.Work()); err == nil { // else it is never begun, and may be of any length
+		if len(t.Work()) == uuidLength { // else it is never begun, and may be of any length
 			ids = append(ids, t.Work())
 		}
 	}
