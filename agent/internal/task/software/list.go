@@ -1,0 +1,183 @@
+// Package software lists the programs that are installed on this computer, as the package managers and
+// registries of the system know them. It reads their own files; a command is run only where a format is
+// nobody else's business (rpm). It changes nothing and keeps nothing.
+//
+// All that it reads is treated as hostile: files, lines, rows and texts are bounded, nothing but regular
+// files is read, and a source that is damaged loses its own rows only. The inventory task calls List for
+// the section software, the uninstall task to know what is there and that it is gone, and the deploy task
+// for detection by name.
+package software
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/muster/muster/agent/internal/proc"
+	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/protocol"
+)
+
+// Options of List. The zero value lists the software of this computer.
+type Options struct {
+	// Root is the folder whose software is listed; empty is the computer's own root. Below another root
+	// symbolic links that lead out of it are not followed.
+	Root string
+	// Run starts a command that only reads, and returns its standard output. Nil starts it through package
+	// proc for at most a minute. What is returned beside an error is used, too.
+	Run func(ctx context.Context, name string, args ...string) ([]byte, error)
+	// Log takes what is worth a remark but no error; nil discards it.
+	Log *slog.Logger
+}
+
+// source is one place that knows of installed software. read reports what it finds with scan.add; what
+// this system does not have is no error.
+type source struct {
+	name string
+	read func(*scan) error
+}
+
+// commandLimit is how long a command may take.
+const commandLimit = time.Minute
+
+// List returns what is installed, sorted by key, each key once. Equal systems give equal lists. The error
+// names every source that could not be read, wholly or in part; the rows of the others, and what could be
+// read of that one, are returned beside it. Only the end of ctx returns no rows.
+func List(ctx context.Context, o Options) ([]protocol.Software, error) {
+	rows, _, err := list(ctx, o, sources())
+	return rows, err
+}
+
+// Sources returns the names of the sources that exist on this system, sorted; List asks no others.
+func Sources(ctx context.Context, o Options) ([]string, error) {
+	_, present, err := list(ctx, o, sources())
+	return present, err
+}
+
+func list(ctx context.Context, o Options, from []source) ([]protocol.Software, []string, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Run == nil {
+		o.Run = run
+	}
+	files, err := openTree(o.Root)
+	if err != nil {
+		return nil, nil, fmt.Errorf("list software: %w", err)
+	}
+	defer files.close()
+	s := &scan{ctx: ctx, Options: o, tree: files, rows: []protocol.Software{}}
+	s.distribution = readDistribution(files)
+	var problems []error
+	var present []string
+	for _, src := range from {
+		s.source, s.found, s.dropped = src.name, false, 0
+		err := s.guarded(src.read)
+		if ctx.Err() != nil {
+			return nil, nil, fmt.Errorf("list software: %w", context.Cause(ctx))
+		}
+		if s.found {
+			present = append(present, src.name)
+		}
+		if err == nil && s.dropped > 0 {
+			err = fault.New(fault.TooLarge, "%d programs were left out", s.dropped)
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", src.name, err))
+		}
+	}
+	slices.SortFunc(s.rows, compare)
+	s.rows = slices.CompactFunc(s.rows, func(a, b protocol.Software) bool { return a.Key == b.Key })
+	slices.Sort(present)
+	return s.rows, present, errors.Join(problems...)
+}
+
+// compare orders rows by key, and rows of one key, which a damaged database may hold, by the rest.
+func compare(a, b protocol.Software) int {
+	installed := func(s protocol.Software) int64 {
+		if s.InstalledAt == nil {
+			return 0
+		}
+		return s.InstalledAt.Unix()
+	}
+	return cmp.Or(strings.Compare(a.Key, b.Key), cmp.Compare(installed(b), installed(a)), strings.Compare(a.Condition, b.Condition),
+		cmp.Compare(b.SizeBytes, a.SizeBytes), strings.Compare(a.Summary, b.Summary), strings.Compare(a.Publisher, b.Publisher))
+}
+
+// scan is one run of List.
+type scan struct {
+	Options
+	ctx  context.Context
+	tree *tree
+	distribution
+	source string // the one that is read now
+	// found is set once the source has turned out to exist here.
+	found   bool
+	rows    []protocol.Software
+	bytes   int
+	dropped int // rows of the source that did not fit
+}
+
+// guarded reads a source; its panic is its own failure.
+func (s *scan) guarded(read func(*scan) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fault.New(fault.Internal, "the reader of this source failed: %v", p)
+			s.Log.Error("a source of software made its reader panic", "source", s.source, "panic", p)
+		}
+	}()
+	return read(s)
+}
+
+// Bounds of a row's texts, in bytes, so that rows beyond number do not make a section too large.
+const (
+	maxName    = 200
+	maxVersion = 150
+	maxText    = 300
+	maxKey     = 512 // as the protocol's
+	rowBase    = 200 // what a row's JSON has beside its texts, at most
+)
+
+// add takes a row of the source that is read now. ref tells its key; the row's texts are cleaned here.
+func (s *scan) add(ref Ref, row protocol.Software) {
+	s.found = true
+	ref.Source = s.source
+	row.Source = s.source
+	row.Name, row.Version, row.Arch = clean(row.Name, maxName), clean(row.Version, maxVersion), clean(row.Arch, 40)
+	row.Publisher, row.Summary = clean(row.Publisher, maxText), clean(row.Summary, maxText)
+	row.Condition = clean(row.Condition, 60)
+	row.Key = ref.String()
+	row.SizeBytes = max(row.SizeBytes, 0)
+	size := rowBase + len(row.Key) + len(row.Name) + len(row.Version) + len(row.Publisher) + len(row.Summary)
+	if _, err := Parse(row.Key); err != nil || row.Name == "" || len(s.rows) >= protocol.MaxSectionRows || s.bytes+size > protocol.MaxSectionBytes {
+		s.dropped++
+		return
+	}
+	s.bytes += size
+	s.rows = append(s.rows, row)
+}
+
+// run is the Run of Options for this computer.
+func run(ctx context.Context, name string, args ...string) ([]byte, error) {
+	out, code, err := proc.Output(ctx, append([]string{name}, args...), os.TempDir(), nil, commandLimit)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("run %s: exit code %d", name, code)
+	}
+	return out, err
+}
+
+// seconds makes a time of seconds since 1970; nil when it is none that a clock could have shown.
+func seconds(unix int64) *time.Time {
+	const year3000 = 32503680000
+	if unix <= 0 || unix >= year3000 {
+		return nil
+	}
+	t := time.Unix(unix, 0).UTC()
+	return &t
+}

@@ -1,0 +1,6 @@
+package software
+
+// sources are asked in this order.
+func sources() []source {
+	return []source{{"dpkg", readDpkg}}
+}

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package software
+
+// sources are asked in this order.
+func sources() []source {
+	return []source{{"dpkg", readDpkg}}
+}
