@@ -114,6 +114,7 @@ const (
 	DeviceActive      = "active"      //
 	DeviceQuarantined = "quarantined" // identity seen twice: no tasks that change the computer
 	DeviceRevoked     = "revoked"     // its credential answers 401
+	DeviceRemoved     = "removed"     // its agent has left, as it was asked to; its credential answers 401
 )
 
 // CheckInRequest is the agent's poll.

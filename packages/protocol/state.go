@@ -130,4 +130,6 @@ const (
 	ReasonByAdmin Reason = "by_admin"
 	ReasonRetired Reason = "package_retired"
 	ReasonRetry   Reason = "retry" // a new attempt
+
+	ReasonDeviceRemoved Reason = "device_removed"
 )

@@ -41,8 +41,17 @@ type Devices interface {
 // Deployments is what the package needs of the deployments.
 type Deployments interface {
 	Offer(ctx context.Context, deviceID string) ([]protocol.Task, time.Duration, error)
-	Ingest(ctx context.Context, deviceID string, reports []protocol.Report) (protocol.Ack, error)
 	Progress(ctx context.Context, deviceID string, p protocol.Progress) error
+}
+
+// Tasks is what the package needs of the tasks that are not deployments.
+type Tasks interface {
+	Offer(ctx context.Context, deviceID, deviceState string) ([]protocol.Task, error)
+}
+
+// Reports take what devices say, by whatever way it came. gone says that the device has left with it.
+type Reports interface {
+	Take(ctx context.Context, deviceID string, reports []protocol.Report) (ack protocol.Ack, gone bool, err error)
 }
 
 // Live is what the package needs of the live connections.
@@ -62,6 +71,8 @@ type Fragment struct {
 type Options struct {
 	Devices     Devices      // required
 	Deployments Deployments  // required
+	Tasks       Tasks        // required
+	Reports     Reports      // required
 	Live        Live         // required
 	Log         *slog.Logger // required
 	// Trust lists the trust documents after a version, oldest first; it is asked at every check-in and

@@ -28,13 +28,20 @@ import (
 	"github.com/muster/muster/server/internal/deploy"
 	"github.com/muster/muster/server/internal/device"
 	"github.com/muster/muster/server/internal/hub"
+	"github.com/muster/muster/server/internal/ingest"
 	"github.com/muster/muster/server/internal/store"
 	"github.com/muster/muster/server/internal/store/storetest"
+	"github.com/muster/muster/server/internal/task"
 )
 
 type content struct{ *bytes.Reader }
 
 func (content) Close() error { return nil }
+
+// everything is software of which all has been reported.
+type everything struct{}
+
+func (everything) Reported(context.Context, string, []string) ([]string, error) { return nil, nil }
 
 // env is the agents' side over real features; packages, instructions and fragments are maps.
 type env struct {
@@ -43,6 +50,8 @@ type env struct {
 	api       *agentapi.API
 	devices   *device.Service
 	deploy    *deploy.Service
+	tasks     *task.Service
+	db        *store.DB
 	hub       *hub.Hub
 	fragments map[string]string
 	private   map[string]bool
@@ -53,7 +62,7 @@ func newEnv(t testing.TB, change func(*agentapi.Options)) *env {
 	t.Helper()
 	db := storetest.Open(t, store.SQLite)
 	log := slog.New(slog.DiscardHandler)
-	e := &env{t: t, fragments: map[string]string{}, private: map[string]bool{}}
+	e := &env{t: t, db: db, fragments: map[string]string{}, private: map[string]bool{}}
 	e.pkg = deploy.Package{ID: uuid.NewString(), Name: "App", Version: "1", Priority: 5, State: deploy.PackageActive, InstructionDigest: digest("envelope")}
 	e.hub = hub.New(hub.Options{Bus: bus.NewMemory(), Log: log})
 	e.devices = device.New(device.Options{DB: db, Live: e.hub, Log: log})
@@ -62,8 +71,11 @@ func newEnv(t testing.TB, change func(*agentapi.Options)) *env {
 		Package: func(context.Context, string) (deploy.Package, error) { return e.pkg, nil },
 	})
 	e.devices.Subscribe(e.deploy.DeviceChanged)
+	e.tasks = task.New(task.Options{DB: db, Devices: e.devices, Live: e.hub, Software: everything{}, Log: log})
+	e.devices.Subscribe(e.tasks.DeviceChanged)
 	opt := agentapi.Options{
-		Devices: e.devices, Deployments: e.deploy, Live: e.hub, Log: log, Registerer: prometheus.NewRegistry(),
+		Devices: e.devices, Deployments: e.deploy, Tasks: e.tasks,
+		Reports: ingest.New(ingest.Options{Deployments: e.deploy, Tasks: e.tasks, Devices: e.devices, Log: log}), Live: e.hub, Log: log, Registerer: prometheus.NewRegistry(),
 		Trust: func(_ context.Context, after int) ([]json.RawMessage, error) {
 			return []json.RawMessage{json.RawMessage(`{"v":1}`), json.RawMessage(`{"v":2}`)}[max(0, min(after, 2)):], nil
 		},

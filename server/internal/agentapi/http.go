@@ -113,12 +113,18 @@ func (a *API) checkInAnswer(c echo.Context, d device.Device, req protocol.CheckI
 	if resp.Trust, err = a.opt.Trust(ctx, req.TrustVersion); err != nil {
 		return resp, err
 	}
-	switch d.State {
-	case protocol.DeviceActive:
-		var next time.Duration
-		if resp.Tasks, next, err = a.opt.Deployments.Offer(ctx, d.ID); err != nil {
+	if d.OpenTasks > 0 { // as the row said that every check-in reads
+		if resp.Tasks, err = a.opt.Tasks.Offer(ctx, d.ID, d.State); err != nil {
 			return resp, err
 		}
+	}
+	switch d.State {
+	case protocol.DeviceActive:
+		packages, next, err := a.opt.Deployments.Offer(ctx, d.ID)
+		if err != nil {
+			return resp, err
+		}
+		resp.Tasks = append(resp.Tasks, packages[:min(len(packages), protocol.MaxTasks-len(resp.Tasks))]...)
 		resp.NextSeconds = int(math.Ceil(next.Seconds()))
 	case protocol.DevicePending:
 		resp.NextSeconds = pendingSeconds
@@ -151,9 +157,12 @@ func (a *API) takeReports(c echo.Context) error {
 	if err := protocol.Decode(body, protocol.MaxReportsBytes, &req); err != nil {
 		return err
 	}
-	ack, err := a.opt.Deployments.Ingest(c.Request().Context(), d.ID, req.Reports)
+	ack, gone, err := a.opt.Reports.Take(c.Request().Context(), d.ID, req.Reports)
 	if err != nil {
 		return err
+	}
+	if gone {
+		a.opt.Live.Disconnect(d.ID) // its WebSocket; this answer goes another way
 	}
 	return answer(c, ack)
 }

@@ -19,14 +19,18 @@ func (a *API) receiver(deviceID string) hub.Receiver {
 		}
 		switch {
 		case m.Type == protocol.SocketReports:
-			ack, err := a.opt.Deployments.Ingest(ctx, deviceID, m.Reports)
+			ack, gone, err := a.opt.Reports.Take(ctx, deviceID, m.Reports)
 			if err != nil {
 				if fault.Is(err, fault.Internal) && ctx.Err() == nil {
 					a.opt.Log.Error("take reports", "device", deviceID, "err", err)
 				}
 				return nil, err
 			}
-			return ackMessage(ack)
+			answer, err := ackMessage(ack)
+			if gone && err == nil {
+				err = hub.ErrLast
+			}
+			return answer, err
 		case m.Type == protocol.SocketProgress && m.Progress != nil:
 			if err := a.opt.Deployments.Progress(ctx, deviceID, *m.Progress); err != nil {
 				a.opt.Log.Debug("take progress", "device", deviceID, "err", err) // figures may be lost

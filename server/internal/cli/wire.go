@@ -17,6 +17,8 @@ import (
 	"github.com/muster/muster/server/internal/device"
 	"github.com/muster/muster/server/internal/httpapi"
 	"github.com/muster/muster/server/internal/hub"
+	"github.com/muster/muster/server/internal/ingest"
+	"github.com/muster/muster/server/internal/task"
 	"github.com/muster/muster/server/internal/trust"
 	"github.com/muster/muster/server/internal/user"
 	"github.com/muster/muster/web"
@@ -37,6 +39,8 @@ type parts struct {
 	catalog *catalog.Service
 	devices *device.Service
 	deploy  *deploy.Service
+	tasks   *task.Service
+	reports *ingest.Service
 }
 
 // wire makes every feature with what it needs, and the HTTP side over them.
@@ -66,6 +70,8 @@ func (s *Server) wire(ctx context.Context) (*httpapi.Server, error) {
 	}})
 	p.devices = device.New(device.Options{DB: s.DB, Live: p.hub, Log: s.log})
 	p.deploy = deploy.New(deploy.Options{DB: s.DB, Package: p.deployable, Devices: p.devices, Live: p.hub, Log: s.log, Registerer: s.reg})
+	p.tasks = task.New(task.Options{DB: s.DB, Devices: p.devices, Live: p.hub, Software: nil, Log: s.log})
+	p.reports = ingest.New(ingest.Options{Deployments: p.deploy, Tasks: p.tasks, Devices: p.devices, Log: s.log, Registerer: s.reg})
 	p.connect()
 
 	return httpapi.New(httpapi.Options{
@@ -85,6 +91,7 @@ func (s *Server) features() []httpapi.Feature {
 		&catalog.API{Service: s.parts.catalog},
 		device.NewAPI(device.APIOptions{Service: s.parts.devices, OpenDeployments: s.parts.deploy.OpenCounts, Enrollment: s.enrollment}),
 		deploy.NewAPI(s.parts.deploy),
+		task.NewAPI(s.parts.tasks),
 		&audit.API{Service: s.parts.audit},
 	}
 }
@@ -100,7 +107,7 @@ func (s *Server) describe(context.Context) (about.Server, error) {
 // background runs what works by itself until the server stops.
 func (s *Server) background(ctx context.Context) {
 	p := &s.parts
-	for _, run := range []func(context.Context){s.CA.Run, p.users.RunCleanup, p.audit.RunCleanup, p.blobs.Run, p.devices.Run, p.deploy.Run, giveBackMemory} {
+	for _, run := range []func(context.Context){s.CA.Run, p.users.RunCleanup, p.audit.RunCleanup, p.blobs.Run, p.devices.Run, p.deploy.Run, p.tasks.Run, giveBackMemory} {
 		s.running.Go(func() { run(ctx) })
 	}
 }

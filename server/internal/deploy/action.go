@@ -11,7 +11,7 @@ const (
 	actCancel   action = "cancel"   // an admin ends the deployment
 	actUnassign action = "unassign" // an admin takes its assignment back
 	actRetire   action = "retire"   // its package is retired
-	actRevoke   action = "revoke"   // its device is revoked
+	actRevoke   action = "revoke"   // its device is revoked or removed
 	actRetry    action = "retry"    // an admin wants another attempt
 	actSign     action = "sign"     // its package has a new signature
 )

@@ -98,11 +98,16 @@ func mustBeActive(p Package) error {
 
 func mayWork(targets []device.Target) error {
 	for _, t := range targets {
-		if t.State == protocol.DeviceRevoked {
-			return fault.New(fault.Conflict, "device %s (%s) is revoked", t.Hostname, t.ID)
+		if gone(t.State) {
+			return fault.New(fault.Conflict, "device %s (%s) is %s", t.Hostname, t.ID, t.State)
 		}
 	}
 	return nil
+}
+
+// gone reports whether a device in this state will never do anything again.
+func gone(deviceState string) bool {
+	return deviceState == protocol.DeviceRevoked || deviceState == protocol.DeviceRemoved
 }
 
 // future is t in UTC, or nil when it has passed already.
@@ -219,7 +224,7 @@ func (s *Service) applyPackage(ctx context.Context, pkg Package) (err error) {
 }
 
 // DeviceChanged brings a device's open deployments in line with its state: those that waited for its
-// approval go on, those of a quarantined device wait, those of a revoked one end.
+// approval go on, those of a quarantined device wait, those of a revoked or removed one end.
 func (s *Service) DeviceChanged(ctx context.Context, c device.Change) {
 	ctx = context.WithoutCancel(ctx) // the device's change is committed
 	var e effects
@@ -230,6 +235,10 @@ func (s *Service) DeviceChanged(ctx context.Context, c device.Change) {
 	case protocol.DeviceRevoked:
 		e, err = s.store.endAll(ctx, ending{
 			actRevoke, sourceServer, protocol.StateCancelled, protocol.ReasonByAdmin, "the device was revoked",
+		}, "device_id = ?", c.DeviceID)
+	case protocol.DeviceRemoved:
+		e, err = s.store.endAll(ctx, ending{
+			actRevoke, sourceServer, protocol.StateCancelled, protocol.ReasonDeviceRemoved, "the device was removed",
 		}, "device_id = ?", c.DeviceID)
 	}
 	s.tell(e)

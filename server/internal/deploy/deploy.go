@@ -18,7 +18,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/muster/muster/packages/protocol"
 	"github.com/muster/muster/server/internal/device"
 	"github.com/muster/muster/server/internal/hub"
 	"github.com/muster/muster/server/internal/store"
@@ -46,7 +45,6 @@ type Package struct {
 // Devices is what the package needs of the devices.
 type Devices interface {
 	Targets(ctx context.Context, ids []string, all bool) ([]device.Target, error)
-	UpdateFacts(ctx context.Context, id string, facts protocol.Facts) error
 }
 
 // Live is what the package needs of the live connections.

@@ -21,7 +21,7 @@ func CheckReport(t *testing.T, r protocol.Report) {
 		require.NotEqual(t, fault.Internal, fault.CodeOf(err))
 		return
 	}
-	require.True(t, r.Kind == protocol.ReportFacts || in.body.State.FromDevice())
+	require.True(t, in.body.State.FromDevice())
 	require.LessOrEqual(t, len(in.body.Message), protocol.MaxMessage)
 	require.LessOrEqual(t, len(in.body.Output), protocol.MaxOutputTail)
 	require.LessOrEqual(t, len(in.body.Reason), 40)

@@ -28,38 +28,23 @@ type batch struct {
 	done    chan struct{}
 }
 
-// Ingest takes a device's reports, by whatever way they came. When it returns, the acknowledged ones
-// are committed. A refused one will never be taken; an error means that nothing is known of any of
-// them and the device is to send them again.
+// Ingest takes a device's reports about deployments: of kind deployment, and of kind task for a deploy task
+// that could not be begun. When it returns, the acknowledged ones are committed. A refused one will never be
+// taken; an error means that nothing is known of any of them and the device is to send them again.
 func (s *Service) Ingest(ctx context.Context, deviceID string, reports []protocol.Report) (protocol.Ack, error) {
 	ack := protocol.Ack{IDs: []string{}}
-	if len(reports) > protocol.MaxReports {
-		return ack, fault.New(fault.TooLarge, "%d reports at once; at most %d are taken", len(reports), protocol.MaxReports)
-	}
 	now := store.Now()
 	b := &batch{done: make(chan struct{})}
 	refuse := func(id string, err error) {
 		ack.Refused = append(ack.Refused, protocol.RefusedItem{ID: cut(id, mostID), Code: string(fault.CodeOf(err)), Message: err.Error()})
 	}
-	var facts *protocol.Report
-	for i, r := range reports {
+	for _, r := range reports {
 		in, err := check(deviceID, r, now)
-		switch {
-		case err != nil:
+		if err != nil {
 			refuse(r.ID, err)
-		case r.Kind == protocol.ReportFacts:
-			if facts == nil || !r.Facts.ChangedAt.Before(facts.Facts.ChangedAt) {
-				facts = &reports[i]
-			}
-			ack.IDs = append(ack.IDs, r.ID)
-		default:
-			b.reports = append(b.reports, in)
+			continue
 		}
-	}
-	if facts != nil { // the newest ones say all that the others said
-		if err := s.devices.UpdateFacts(ctx, deviceID, *facts.Facts); err != nil {
-			return protocol.Ack{}, err
-		}
+		b.reports = append(b.reports, in)
 	}
 	if err := s.commit(ctx, b); err != nil {
 		return protocol.Ack{}, err
@@ -71,8 +56,6 @@ func (s *Service) Ingest(ctx context.Context, deviceID string, reports []protoco
 			ack.IDs = append(ack.IDs, r.reportID)
 		}
 	}
-	s.metrics.reports.Add(float64(len(ack.IDs)))
-	s.metrics.refused.Add(float64(len(ack.Refused)))
 	return ack, nil
 }
 
@@ -174,8 +157,6 @@ func check(deviceID string, r protocol.Report, now time.Time) (incoming, error) 
 		return in, err
 	}
 	switch r.Kind {
-	case protocol.ReportFacts:
-		return in, nil
 	case protocol.ReportDeployment:
 		in.body = *r.Deployment
 	case protocol.ReportTask:
@@ -186,6 +167,8 @@ func check(deviceID string, r protocol.Report, now time.Time) (incoming, error) 
 		if len(r.Task.TaskID) > mostID {
 			return in, fault.Field("task.task_id", "%.64q is not the id of a task", r.Task.TaskID)
 		}
+	default:
+		return in, fault.New(fault.Unsupported, "report kind %.40q is not about a deployment", r.Kind)
 	}
 	b := &in.body
 	b.Reason = protocol.Reason(cut(string(b.Reason), 40))

@@ -48,8 +48,8 @@ func (s *deployStore) assign(ctx context.Context, a assignmentRow, p Package, ta
 			if busy[t.ID] {
 				continue
 			}
-			busy[t.ID] = true                                              // a device that is named twice gets one
-			if t.State = states[t.ID]; t.State == protocol.DeviceRevoked { // meanwhile
+			busy[t.ID] = true                          // a device that is named twice gets one
+			if t.State = states[t.ID]; gone(t.State) { // meanwhile
 				if a.AllDevices {
 					continue
 				}

@@ -70,16 +70,16 @@ func (s *deployStore) livePackages(ctx context.Context) ([]string, error) {
 	return ids, nil
 }
 
-// devicesAhead lists devices that were approved, quarantined or revoked but still have live deployments of
+// devicesAhead lists devices that were approved, quarantined, revoked or removed but still have live deployments of
 // before.
 func (s *deployStore) devicesAhead(ctx context.Context) ([]device.Change, error) {
 	var found []device.Change
 	err := s.db.With(ctx).Model(&deploymentRow{}).Distinct("deployments.device_id", "devices.state").
 		Joins("JOIN devices ON devices.id = deployments.device_id").
 		Where("deployments.live = ?", true).
-		Where("devices.state = ? OR (devices.state = ? AND deployments.state = ? AND deployments.reason IN ?)"+
+		Where("devices.state IN (?, ?) OR (devices.state = ? AND deployments.state = ? AND deployments.reason IN ?)"+
 			" OR (devices.state = ? AND deployments.reason <> ?)",
-			protocol.DeviceRevoked, protocol.DeviceActive, protocol.StateWaiting,
+			protocol.DeviceRevoked, protocol.DeviceRemoved, protocol.DeviceActive, protocol.StateWaiting,
 			[]protocol.Reason{protocol.ReasonDevicePending, protocol.ReasonDeviceQuarantined},
 			protocol.DeviceQuarantined, protocol.ReasonDeviceQuarantined).
 		Find(&found).Error

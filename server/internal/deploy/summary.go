@@ -212,4 +212,6 @@ var refusals = map[protocol.Reason]string{
 var endings = map[protocol.Reason]string{
 	protocol.ReasonByAdmin: "ended by an administrator",
 	protocol.ReasonRetired: "the package was retired",
+
+	protocol.ReasonDeviceRemoved: "the device was removed",
 }

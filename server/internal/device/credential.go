@@ -64,7 +64,7 @@ func errUnknown() error {
 	return fault.New(fault.Unauthenticated, "unknown device or wrong secret")
 }
 
-// identified finds the device whose credential it is, unless it is revoked, and which of its secrets.
+// identified finds the device whose credential it is, unless it is revoked or removed, and which of its secrets.
 func (s *Service) identified(ctx context.Context, bearer string) (deviceRow, which, error) {
 	id, secret, ok := protocol.ParseCredential(bearer)
 	if !ok {
@@ -89,6 +89,8 @@ func (s *Service) identified(ctx context.Context, bearer string) (deviceRow, whi
 		return deviceRow{}, 0, errUnknown()
 	case row.State == protocol.DeviceRevoked:
 		return deviceRow{}, 0, fault.New(fault.Unauthenticated, "this device has been revoked; enroll it again")
+	case row.State == protocol.DeviceRemoved:
+		return deviceRow{}, 0, fault.New(fault.Unauthenticated, "this device has been removed, as it was asked to; enroll it again")
 	}
 	return row, found, nil
 }

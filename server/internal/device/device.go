@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +37,7 @@ type Device struct {
 	QuarantineReason string
 	EnrolledAt       time.Time
 	LastSeenAt       *time.Time
+	OpenTasks        int            // that are not deployments
 	Facts            protocol.Facts // not filled by Authenticate
 
 	machineID     string
@@ -152,14 +154,22 @@ func (s *Service) Revoke(ctx context.Context, id string) (Device, error) {
 	return s.Get(ctx, id)
 }
 
+// Removed tells everybody that a device's agent has left; whoever took its last report has committed it.
+func (s *Service) Removed(ctx context.Context, id string) { s.changed(ctx, id, protocol.DeviceRemoved) }
+
+// gone reports whether a device in this state will never come again.
+func gone(state string) bool { return slices.Contains(goneStates(), state) }
+
+func goneStates() []string { return []string{protocol.DeviceRevoked, protocol.DeviceRemoved} }
+
 // Wakeup tells the device to check in now and reports whether it has a live connection.
 func (s *Service) Wakeup(ctx context.Context, id string) (connected bool, err error) {
 	row, err := s.store.credentials(ctx, id)
 	if err != nil {
 		return false, err
 	}
-	if row.State == protocol.DeviceRevoked {
-		return false, fault.New(fault.Conflict, "device %s is revoked and does not listen", id)
+	if gone(row.State) {
+		return false, fault.New(fault.Conflict, "device %s is %s and does not listen", id, row.State)
 	}
 	s.live.Wake(id)
 	return s.live.Connected(id), nil

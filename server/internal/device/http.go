@@ -31,7 +31,7 @@ func NewAPI(opt APIOptions) *API { return &API{opt} }
 type DeviceView struct {
 	ID               string          `json:"id"`
 	Hostname         string          `json:"hostname"`
-	State            string          `json:"state" enum:"pending,active,quarantined,revoked"`
+	State            string          `json:"state" enum:"pending,active,quarantined,revoked,removed"`
 	QuarantineReason string          `json:"quarantine_reason,omitempty"`
 	OS               string          `json:"os"`
 	OSName           string          `json:"os_name"`
@@ -44,6 +44,7 @@ type DeviceView struct {
 	EnrolledAt       time.Time       `json:"enrolled_at"`
 	IPs              []string        `json:"ips"`
 	OpenDeployments  int             `json:"open_deployments"`
+	OpenTasks        int             `json:"open_tasks" doc:"that are not deployments"`
 	Facts            *protocol.Facts `json:"facts,omitempty" doc:"only when one device is asked for"`
 }
 
@@ -62,7 +63,7 @@ func (a *API) views(ctx context.Context, devices []Device) ([]DeviceView, error)
 			ID: d.ID, Hostname: d.Hostname, State: d.State, OS: d.OS, OSName: d.OSName, OSVersion: d.OSVersion,
 			Arch: d.Arch, AgentVersion: d.AgentVersion, TrustVersion: d.TrustVersion,
 			Connected: a.opt.Service.live.Connected(d.ID), LastSeenAt: d.LastSeenAt, EnrolledAt: d.EnrolledAt,
-			IPs: append([]string{}, d.Facts.IPs...), OpenDeployments: open[d.ID],
+			IPs: append([]string{}, d.Facts.IPs...), OpenDeployments: open[d.ID], OpenTasks: d.OpenTasks,
 		}
 		if d.State == protocol.DeviceQuarantined {
 			views[i].QuarantineReason = d.QuarantineReason
@@ -91,9 +92,9 @@ type (
 	listInput  struct {
 		api.PageParams
 		Query      string `query:"q" maxLength:"200" doc:"part of hostname, system, agent version or id"`
-		State      string `query:"state" enum:"pending,active,quarantined,revoked"`
+		State      string `query:"state" enum:"pending,active,quarantined,revoked,removed"`
 		Connected  string `query:"connected" enum:"true,false"`
-		TrustBelow int    `query:"trust_below" minimum:"0" doc:"not revoked, and has not confirmed the trust document of this version"`
+		TrustBelow int    `query:"trust_below" minimum:"0" doc:"neither revoked nor removed, and has not confirmed the trust document of this version"`
 	}
 	listOutput   struct{ Body api.Page[DeviceView] }
 	wakeupOutput struct {

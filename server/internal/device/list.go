@@ -11,7 +11,7 @@ type Filter struct {
 	Query     string
 	State     string
 	Connected *bool
-	// TrustBelow keeps devices, unless they are revoked, that have not confirmed this trust document.
+	// TrustBelow keeps devices, unless they are revoked or removed, that have not confirmed this trust document.
 	TrustBelow int
 	After      []string
 	Limit      int
@@ -66,7 +66,7 @@ func (s *Service) List(ctx context.Context, f Filter) ([]Device, error) {
 	}
 }
 
-// TrustVersions counts the devices that are not revoked by the version of the trust document that they
+// TrustVersions counts the devices that are neither revoked nor removed by the version of the trust document that they
 // confirmed last.
 func (s *Service) TrustVersions(ctx context.Context) (map[int]int, error) {
 	if err := s.Flush(ctx); err != nil {

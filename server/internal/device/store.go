@@ -46,6 +46,7 @@ type deviceRow struct {
 	EnrolledAt       time.Time
 	LastSeenAt       *time.Time
 	UpdatedAt        time.Time
+	OpenTasks        int // kept by package task
 }
 
 func (deviceRow) TableName() string { return "devices" }
@@ -62,7 +63,7 @@ func (r deviceRow) device() Device {
 	return Device{
 		ID: r.ID, State: r.State, Hostname: r.Hostname, OS: r.OS, OSName: r.OSName, OSVersion: r.OSVersion,
 		Arch: r.Arch, AgentVersion: r.AgentVersion, TrustVersion: r.TrustVersion, QuarantineReason: r.QuarantineReason,
-		EnrolledAt: r.EnrolledAt, LastSeenAt: r.LastSeenAt,
+		EnrolledAt: r.EnrolledAt, LastSeenAt: r.LastSeenAt, OpenTasks: r.OpenTasks,
 		machineID: r.MachineID, instanceID: r.InstanceID, pastInstances: strings.Fields(r.PastInstances),
 	}
 }
@@ -119,11 +120,11 @@ func (s *deviceStore) approve(ctx context.Context, id string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	switch row.State {
-	case protocol.DeviceActive:
+	switch {
+	case row.State == protocol.DeviceActive:
 		return false, nil
-	case protocol.DeviceRevoked:
-		return false, fault.New(fault.Conflict, "device %s is revoked for good; enroll it again", id)
+	case gone(row.State):
+		return false, fault.New(fault.Conflict, "device %s is %s for good; enroll it again", id, row.State)
 	}
 	values := map[string]any{
 		"state": protocol.DeviceActive, "quarantine_reason": "", "instance_id": "", "past_instances": "",
@@ -143,7 +144,7 @@ func (s *deviceStore) revoke(ctx context.Context, id string) (bool, error) {
 	if _, err := s.credentials(ctx, id); err != nil {
 		return false, err
 	}
-	return s.update(ctx, "revoke device", s.where("id = ? AND state <> ?", id, protocol.DeviceRevoked),
+	return s.update(ctx, "revoke device", s.where("id = ? AND state NOT IN ?", id, goneStates()),
 		map[string]any{"state": protocol.DeviceRevoked, "next_sha256": ""})
 }
 
@@ -288,7 +289,7 @@ func (s *deviceStore) list(ctx context.Context, f filter) ([]deviceRow, error) {
 		tx = tx.Where("state = ?", f.state)
 	}
 	if f.below > 0 {
-		tx = tx.Where("trust_version < ? AND state <> ?", f.below, protocol.DeviceRevoked)
+		tx = tx.Where("trust_version < ? AND state NOT IN ?", f.below, goneStates())
 	}
 	if f.after != nil {
 		tx = tx.Where("(hostname > ? OR (hostname = ? AND id > ?))", f.after[0], f.after[0], f.after[1])
@@ -300,11 +301,11 @@ func (s *deviceStore) list(ctx context.Context, f filter) ([]deviceRow, error) {
 	return rows, nil
 }
 
-// trustVersions counts the devices that are not revoked by the trust document that they confirmed.
+// trustVersions counts the devices that are neither revoked nor removed by the trust document that they confirmed.
 func (s *deviceStore) trustVersions(ctx context.Context) (map[int]int, error) {
 	var found []struct{ TrustVersion, Devices int }
 	err := s.db.With(ctx).Model(&deviceRow{}).Select("trust_version, COUNT(*) AS devices").
-		Where("state <> ?", protocol.DeviceRevoked).Group("trust_version").Find(&found).Error
+		Where("state NOT IN ?", goneStates()).Group("trust_version").Find(&found).Error
 	if err != nil {
 		return nil, fmt.Errorf("count devices by trust document: %w", err)
 	}

@@ -88,8 +88,8 @@ func checkAgain(row deviceRow, secretHash string) error {
 	if !same {
 		return fault.New(fault.Forbidden, "this enrollment was already used with another secret; start a new one")
 	}
-	if row.State == protocol.DeviceRevoked {
-		return fault.New(fault.Forbidden, "this device has been revoked; start a new enrollment")
+	if gone(row.State) {
+		return fault.New(fault.Forbidden, "this device has been %s; start a new enrollment", row.State)
 	}
 	return nil
 }

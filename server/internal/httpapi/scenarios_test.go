@@ -68,7 +68,7 @@ var scenarios = merge(
 		"add-trust-key":       {good: newAuthor, conflict: knownAuthor},
 		"revoke-instructions": {good: send("/trust/revocations", map[string]any{"names": []string{"01900000-0000-7000-8000-000000000001"}})},
 	},
-	uploadScenarios, packageScenarios, deviceScenarios, deploymentScenarios,
+	uploadScenarios, packageScenarios, deviceScenarios, deploymentScenarios, taskScenarios,
 )
 
 func merge(tables ...map[string]scenario) map[string]scenario {
@@ -196,6 +196,25 @@ var deploymentScenarios = map[string]scenario{
 	"get-deployment":    {good: on("/deployments/", (*world).deployment, "")},
 	"cancel-deployment": {good: on("/deployments/", (*world).deployment, "/cancel"), conflict: on("/deployments/", (*world).cancelled, "/cancel")},
 	"retry-deployment":  {good: on("/deployments/", (*world).cancelled, "/retry"), conflict: on("/deployments/", (*world).deployment, "/retry")},
+}
+
+var taskScenarios = map[string]scenario{
+	"list-tasks":        {good: at("/tasks?kind=inventory&open=true")},
+	"list-device-tasks": {good: on("/devices/", (*world).device, "/tasks")},
+	"get-task":          {good: on("/tasks/", (*world).task, "")},
+	"cancel-task": {good: on("/tasks/", (*world).task, "/cancel"), conflict: on("/tasks/", func(w *world, t *testing.T) string {
+		id := w.task(t)
+		w.act(t, "/tasks/"+id+"/cancel", nil)
+		return id
+	}, "/cancel")},
+	"request-inventory": {good: inventoryOf((*world).device), conflict: inventoryOf((*world).revoked)},
+	"remove-device":     {good: on("/devices/", (*world).device, "/remove"), conflict: on("/devices/", (*world).revoked, "/remove")},
+}
+
+func inventoryOf(device func(*world, *testing.T) string) maker {
+	return func(t *testing.T, w *world) request {
+		return request{path: "/devices/" + device(w, t) + "/inventory", body: map[string]any{"sections": []string{"software"}}}
+	}
 }
 
 // newAuthor is a key that nobody has seen before.
@@ -332,6 +351,16 @@ func (w *world) active(t *testing.T) string {
 func (w *world) device(t *testing.T) string {
 	w.made++
 	return w.Enroll(t, w.admin, fmt.Sprint("pc", w.made)).ID
+}
+
+func (w *world) revoked(t *testing.T) string {
+	id := w.device(t)
+	w.act(t, "/devices/"+id+"/revoke", nil)
+	return id
+}
+
+func (w *world) task(t *testing.T) string {
+	return w.make(t, "/devices/"+w.device(t)+"/inventory", map[string]any{})
 }
 
 func (w *world) assignment(t *testing.T) string {

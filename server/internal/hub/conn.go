@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -16,7 +17,7 @@ var wakeup = []byte(`{"type":"wakeup"}`)
 
 // frame is one message to write.
 type frame struct {
-	kind int // websocket.TextMessage or PingMessage
+	kind int // websocket.TextMessage, PingMessage or CloseMessage
 	data []byte
 	wake bool
 }
@@ -67,34 +68,41 @@ func (h *Hub) read(c *conn, receive Receiver) {
 			c.goodbye(websocket.CloseUnsupportedData, "only text messages")
 			return
 		}
-		answer, ok := h.take(c, r, receive)
+		answer, last, ok := h.take(c, r, receive)
 		if !ok {
 			return
 		}
 		if answer != nil && !c.send(frame{kind: websocket.TextMessage, data: answer}) {
 			return
 		}
+		if last {
+			c.send(frame{kind: websocket.CloseMessage})
+			c.drain()
+			return
+		}
 	}
 }
 
-// take reads one message and hands it to receive. When it is not ok the connection has ended.
-func (h *Hub) take(c *conn, r io.Reader, receive Receiver) (answer []byte, ok bool) {
+// take reads one message and hands it to receive. When it is not ok the connection has ended; when it was the
+// last one, it ends with the answer.
+func (h *Hub) take(c *conn, r io.Reader, receive Receiver) (answer []byte, last, ok bool) {
 	r, release := h.messages.Reader(r)
 	defer release()
 	data, err := io.ReadAll(r)
 	if fault.Is(err, fault.Unavailable) {
 		c.goodbye(websocket.CloseTryAgainLater, "too many large messages at once")
-		return nil, false
+		return nil, false, false
 	}
 	if err != nil {
 		c.end()
-		return nil, false
+		return nil, false, false
 	}
-	if answer, err = receive(c.ctx, data); err != nil {
+	answer, err = receive(c.ctx, data)
+	if last = errors.Is(err, ErrLast); err != nil && !last {
 		c.goodbye(websocket.ClosePolicyViolation, "message refused")
-		return nil, false
+		return nil, false, false
 	}
-	return answer, true
+	return answer, last, true
 }
 
 // wake queues a wakeup unless one is queued already; it reports whether the connection lives.
@@ -150,13 +158,27 @@ func (c *conn) write() {
 
 		deadline := time.Now().Add(c.hub.opt.WriteTimeout)
 		var err error
-		if f.kind == websocket.PingMessage {
+		switch f.kind {
+		case websocket.CloseMessage:
+			c.goodbye(websocket.CloseNormalClosure, "nothing more is expected of this device")
+		case websocket.PingMessage:
 			err = c.ws.WriteControl(f.kind, nil, deadline)
-		} else if err = c.ws.SetWriteDeadline(deadline); err == nil {
-			err = c.ws.WriteMessage(f.kind, f.data)
+		default:
+			if err = c.ws.SetWriteDeadline(deadline); err == nil {
+				err = c.ws.WriteMessage(f.kind, f.data)
+			}
 		}
 		if err != nil {
 			c.end()
+		}
+	}
+}
+
+// drain reads on, and throws away, until the writer or the peer has ended the connection.
+func (c *conn) drain() {
+	for {
+		if _, _, err := c.ws.NextReader(); err != nil {
+			return
 		}
 	}
 }

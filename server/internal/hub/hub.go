@@ -13,6 +13,7 @@ package hub
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -87,9 +88,12 @@ func (o *Options) setDefaults() {
 }
 
 // Receiver takes one message of a device and returns what to send back; nil sends nothing. An error
-// ends the connection. It is called by one goroutine per connection, so a slow receiver slows down
-// that device alone.
+// ends the connection; with ErrLast the answer is sent first. It is called by one goroutine per connection, so
+// a slow receiver slows down that device alone.
 type Receiver func(ctx context.Context, data []byte) (answer []byte, err error)
+
+// ErrLast ends a connection after the answer that it comes with.
+var ErrLast = errors.New("nothing more is taken from this device")
 
 // Hub is the registry of live connections. Make it with New and end it with Close.
 type Hub struct {

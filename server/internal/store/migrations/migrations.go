@@ -15,6 +15,7 @@ func All() []*gormigrate.Migration {
 	all = append(all, user()...)
 	all = append(all, catalog()...)
 	all = append(all, device()...)
+	all = append(all, task()...)
 	return all
 }
 

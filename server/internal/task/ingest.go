@@ -1,0 +1,212 @@
+package task
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/google/uuid"
+
+	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/server/internal/store"
+)
+
+// Bounds of what is kept of a report.
+const (
+	commitBatches = 200 // batches in one commit
+	mostReportID  = 64  // bytes of a malformed report id that are sent back
+	mostReason    = 40
+	mostStatus    = 40
+	mostKey       = 512
+	mostItemText  = 1 << 10
+	mostOthers    = 50
+	mostOther     = 200
+)
+
+// batch is what one device sent at once.
+type batch struct {
+	deviceID string
+	reports  []incoming
+	refused  []error // per report, set by the commit
+	gone     bool    // the device has left with one of them, now or before
+	err      error
+}
+
+// incoming is one checked report.
+type incoming struct {
+	reportID string
+	time     time.Time // of the device's clock, within reason
+	taskID   string
+	state    protocol.State
+	reason   protocol.Reason
+	message  string
+	items    string // JSON; empty when the report has none
+	nextTry  *time.Time
+}
+
+// Ingest takes a device's reports about tasks, of kind task, by whatever way they came. When it returns,
+// the acknowledged ones are committed. A refused one will never be taken; an error means that nothing is
+// known of any of them and the device is to send them again. gone says that the agent has left with one of
+// them: it is to be cut off once it has its answer.
+func (s *Service) Ingest(ctx context.Context, deviceID string, reports []protocol.Report) (ack protocol.Ack, gone bool, err error) {
+	ack.IDs = []string{}
+	refuse := func(id string, err error) {
+		ack.Refused = append(ack.Refused, protocol.RefusedItem{ID: cut(id, mostReportID), Code: string(fault.CodeOf(err)), Message: err.Error()})
+	}
+	now := store.Now()
+	b := &batch{deviceID: deviceID}
+	for _, r := range reports {
+		in, err := check(r, now)
+		if err != nil {
+			refuse(r.ID, err)
+			continue
+		}
+		b.reports = append(b.reports, in)
+	}
+	if len(b.reports) == 0 {
+		return ack, false, nil
+	}
+	if err := s.group.Do(ctx, b); err != nil {
+		return protocol.Ack{}, false, err
+	}
+	if b.err != nil {
+		return protocol.Ack{}, false, b.err
+	}
+	for i, r := range b.reports {
+		if b.refused[i] != nil {
+			refuse(r.reportID, b.refused[i])
+		} else {
+			ack.IDs = append(ack.IDs, r.reportID)
+		}
+	}
+	return ack, b.gone, nil
+}
+
+// commit commits batches together. Should that fail, each is tried alone, so that one that the database
+// cannot take does not hold up other devices for ever.
+func (s *Service) commit(ctx context.Context, group []*batch) error {
+	e, err := s.store.apply(ctx, group)
+	switch {
+	case err == nil:
+		s.tell(ctx, e) // before the answers: who has one finds the device cut off from new work
+	case len(group) == 1:
+		group[0].err = fmt.Errorf("commit reports: %w", err)
+	default:
+		s.log.Warn("commit reports of several devices; trying each alone", "count", len(group), "err", err)
+		for _, b := range group {
+			if err := s.commit(ctx, []*batch{b}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// check turns a report into what the store takes, with bounded and clean fields. Its errors are for good.
+func check(r protocol.Report, now time.Time) (incoming, error) {
+	in := incoming{reportID: r.ID, time: reportTime(r.Time, now)}
+	if err := r.Validate(); err != nil {
+		return in, err
+	}
+	if r.Kind != protocol.ReportTask {
+		return in, fault.New(fault.Unsupported, "report kind %.40q is not about a task", r.Kind)
+	}
+	t := r.Task
+	if id, err := uuid.Parse(t.TaskID); err != nil || id.String() != t.TaskID {
+		return in, fault.Field("task.task_id", "%.64q is not the id of a task", t.TaskID)
+	}
+	in.taskID, in.state = t.TaskID, t.State
+	if in.state == "" { // it was not begun
+		in.state = protocol.StateRefused
+	}
+	if !reports(in.state) {
+		return in, fault.Field("task.state", "a task has no state %.40q", t.State)
+	}
+	in.reason = protocol.Reason(cut(line(string(t.Reason)), mostReason))
+	in.message = cut(line(t.Message), protocol.MaxMessage)
+	if t.NextTry != nil && in.state == protocol.StateWaiting && t.NextTry.Year() >= 2000 && t.NextTry.Year() <= 9999 {
+		next := t.NextTry.UTC().Truncate(time.Millisecond)
+		in.nextTry = &next
+	}
+	if len(t.Items) > 0 {
+		items := make([]protocol.TaskItem, len(t.Items))
+		for i, item := range t.Items {
+			items[i] = cleanItem(item)
+		}
+		text, err := json.Marshal(items)
+		if err != nil {
+			return in, fmt.Errorf("encode items: %w", err)
+		}
+		in.items = string(text)
+	}
+	return in, nil
+}
+
+func cleanItem(i protocol.TaskItem) protocol.TaskItem {
+	i.ID = cut(line(i.ID), mostKey)
+	i.Status = protocol.ItemStatus(cut(line(string(i.Status)), mostStatus))
+	i.Message = cut(line(i.Message), mostItemText)
+	others := make([]string, 0, min(len(i.Others), mostOthers))
+	for _, o := range i.Others[:min(len(i.Others), mostOthers)] {
+		others = append(others, cut(line(o), mostOther))
+	}
+	i.Others = others
+	i.Output = tail(block(i.Output), protocol.MaxItemOutput)
+	i.DurationMS = max(0, i.DurationMS)
+	if i.ExitCode != nil && int(int32(*i.ExitCode)) != *i.ExitCode { // the conversion is the check
+		low := int(int32(uint32(*i.ExitCode))) // Windows codes as they are written elsewhere: 0xC0000005
+		i.ExitCode = &low
+	}
+	return i
+}
+
+// reportTime is the device's time when it can be true, else the time of arrival.
+func reportTime(t, now time.Time) time.Time {
+	t = t.UTC().Truncate(time.Millisecond)
+	if t.Year() < 2000 || t.After(now) {
+		return now
+	}
+	return t
+}
+
+// line drops what could draw over other lines of a terminal.
+func line(s string) string {
+	return strings.TrimSpace(strings.Map(printable, strings.ToValidUTF8(s, "")))
+}
+
+// block is line for text of several lines.
+func block(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return r
+		}
+		return printable(r)
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+}
+
+func printable(r rune) rune {
+	if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
+		return -1
+	}
+	return r
+}
+
+// cut keeps the first n bytes of valid text.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "")
+}
+
+// tail keeps the last n bytes of valid text.
+func tail(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[len(s)-n:], "")
+}

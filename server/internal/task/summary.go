@@ -1,0 +1,83 @@
+package task
+
+import (
+	"fmt"
+
+	"github.com/muster/muster/packages/protocol"
+)
+
+// summary says in one line, for people, where a task stands. items may be nil.
+func summary(kind string, state protocol.State, reason protocol.Reason, items []protocol.TaskItem) string {
+	switch state {
+	case protocol.StateAssigned:
+		return "not yet picked up by the device"
+	case protocol.StateAccepted:
+		return "accepted by the device"
+	case protocol.StateStarted:
+		if len(items) > 0 {
+			return "under way, " + counted(items)
+		}
+		return "under way"
+	case protocol.StateSucceeded:
+		return succeeded(kind, items)
+	}
+	text := phrases[reason]
+	if len(items) > 0 && (text == "" || reason == protocol.ReasonItems) {
+		text = counted(items)
+	}
+	if text == "" {
+		text = string(reason)
+	}
+	if text == "" {
+		return string(state)
+	}
+	return string(state) + ": " + text
+}
+
+func succeeded(kind string, items []protocol.TaskItem) string {
+	switch {
+	case kind == protocol.TaskInventory:
+		return "succeeded: the inventory is here"
+	case kind == protocol.TaskRemove:
+		return "succeeded: the agent has left"
+	case len(items) > 0:
+		return "succeeded: " + counted(items)
+	default:
+		return "succeeded"
+	}
+}
+
+// counted says how many programs are gone.
+func counted(items []protocol.TaskItem) string {
+	removed, absent := 0, 0
+	for _, i := range items {
+		switch i.Status {
+		case protocol.ItemRemoved:
+			removed++
+		case protocol.ItemNotInstalled:
+			absent++
+		}
+	}
+	text := fmt.Sprintf("%d of %d removed", removed, len(items))
+	if absent > 0 {
+		text += fmt.Sprintf(", %d not installed", absent)
+	}
+	return text
+}
+
+var phrases = map[protocol.Reason]string{
+	protocol.ReasonItems:         "some could not be done",
+	protocol.ReasonNotReported:   "names what the device has not reported",
+	protocol.ReasonNotAllowed:    "the device's own configuration denies it",
+	protocol.ReasonUnknownTask:   "the agent does not know this kind of task",
+	protocol.ReasonMalformed:     "the agent finds the task malformed",
+	protocol.ReasonDeviceError:   "fault of the device: disk, permission or the like",
+	protocol.ReasonTimeLimit:     "time limit reached",
+	protocol.ReasonCannotStart:   "could not be started",
+	protocol.ReasonBusy:          "another change of the computer is running",
+	protocol.ReasonRetryBackoff:  "the device tries again later",
+	protocol.ReasonRestarted:     "the agent was restarted",
+	protocol.ReasonNoStatus:      "the device cannot tell how it ended",
+	protocol.ReasonByAdmin:       "ended by an administrator",
+	protocol.ReasonDeviceRemoved: "the device was removed",
+}
