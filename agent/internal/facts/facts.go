@@ -8,19 +8,15 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 
+	"github.com/muster/muster/agent/internal/sysread"
 	"github.com/muster/muster/packages/buildinfo"
 	"github.com/muster/muster/packages/protocol"
 )
 
-// Limits that the server holds facts to.
-const (
-	maxText      = 500 // bytes of one text
-	maxAddresses = 64  // addresses of one kind
-)
+// maxAddresses is how many addresses of one kind the server takes.
+const maxAddresses = 64
 
 // Read collects the facts. allowed are the kinds of task that the server it is for may ask for.
 func Read(allowed []string) protocol.Facts {
@@ -36,33 +32,21 @@ func Read(allowed []string) protocol.Facts {
 	f.IPs, f.MACs = addresses()
 	system(&f)
 	f.BootID, f.BootedAt = BootID(), f.BootedAt.UTC().Truncate(time.Second)
-	for _, s := range []*string{&f.Hostname, &f.OSName, &f.OSVersion, &f.Kernel, &f.CPU, &f.MachineID, &f.Timezone} {
-		*s = clean(*s)
+	for _, s := range []*string{
+		&f.Hostname, &f.OSName, &f.OSVersion, &f.Kernel, &f.CPU, &f.MachineID, &f.Timezone,
+		&f.Manufacturer, &f.Product, &f.ProductUUID, &f.Serial, &f.Virtualisation,
+	} {
+		*s = sysread.Clean(*s)
 	}
 	return f
-}
-
-// clean makes a text of the system fit for the wire.
-func clean(s string) string {
-	s = strings.TrimSpace(strings.ToValidUTF8(s, "\uFFFD"))
-	if len(s) <= maxText {
-		return s
-	}
-	for cut := maxText; ; cut-- {
-		if utf8.RuneStart(s[cut]) {
-			return s[:cut]
-		}
-	}
 }
 
 func timezone(now time.Time) string {
 	if name := now.Location().String(); name != "Local" {
 		return name
 	}
-	if target, err := os.Readlink("/etc/localtime"); err == nil {
-		if _, zone, ok := strings.Cut(target, "/zoneinfo/"); ok {
-			return zone
-		}
+	if zone := sysread.Tree("/").Timezone(); zone != "" {
+		return zone
 	}
 	name, _ := now.Zone()
 	return name
