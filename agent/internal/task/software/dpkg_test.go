@@ -48,16 +48,3 @@ func TestDpkg_isStreamed(t *testing.T) {
 	require.ErrorContains(t, err, "dpkg: read /var/lib/dpkg/status: /var/lib/dpkg/status is not a regular file")
 	require.Empty(t, rows)
 }
-
-func FuzzDpkg(f *testing.F) {
-	f.Add("Package: a\nStatus: install reinstreq half-installed\nVersion: 1:2\nInstalled-Size: 12\n\n", "")
-	f.Add("Package: \x00\xff\u202e\nVersion: ?#@/\n", "Package: b\n\n\nPackage: b\n")
-	f.Fuzz(func(t *testing.T, status, update string) {
-		o := fixture{files: map[string]string{dpkgDir + "/status": status, dpkgDir + "/updates/0001": update}}.place(t)
-		rows, err := List(t.Context(), o)
-		if err != nil {
-			require.NotEmpty(t, err.Error())
-		}
-		checkRows(t, rows)
-	})
-}

@@ -86,7 +86,7 @@ func list(ctx context.Context, o Options, from []source) ([]protocol.Software, [
 			present = append(present, src.name)
 		}
 		if err == nil && s.dropped > 0 {
-			err = fault.New(fault.TooLarge, "%d programs were left out", s.dropped)
+			err = fault.New(fault.TooLarge, "programs that were left out: %d", s.dropped)
 		}
 		if err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", src.name, err))
@@ -180,4 +180,13 @@ func seconds(unix int64) *time.Time {
 	}
 	t := time.Unix(unix, 0).UTC()
 	return &t
+}
+
+// date reads a time in UTC; nil when it is none.
+func date(layout, text string) *time.Time {
+	t, err := time.Parse(layout, strings.TrimSpace(text))
+	if err != nil {
+		return nil
+	}
+	return seconds(t.Unix())
 }

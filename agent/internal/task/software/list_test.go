@@ -3,6 +3,7 @@ package software
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -37,19 +38,25 @@ func parseFixture(t *testing.T, text string) fixture {
 	f := fixture{files: map[string]string{}, links: map[string]string{}, commands: map[string]string{}}
 	var name string
 	for line := range strings.Lines(text) {
-		if header, ok := strings.CutPrefix(line, "-- "); ok && strings.HasSuffix(header, " --\n") {
+		if header, ok := strings.CutPrefix(line, "-- "); ok && strings.Contains(line, " -> ") {
+			from, to, _ := strings.Cut(strings.TrimSpace(header), " -> ")
+			f.links[from], name = strings.TrimSuffix(to, " --"), ""
+			continue
+		} else if ok && strings.HasSuffix(header, " --\n") {
 			name = strings.TrimSuffix(header, " --\n")
-			if from, to, isLink := strings.Cut(name, " -> "); isLink {
-				f.links[from] = to
-			} else if command, isRun := strings.CutPrefix(name, "run: "); isRun {
+			if command, isRun := strings.CutPrefix(name, "run: "); isRun {
 				f.commands[command] = ""
 			} else {
-				f.files[name] = ""
+				f.files[strings.TrimPrefix(name, "base64: ")] = ""
 			}
 			continue
 		}
 		if command, isRun := strings.CutPrefix(name, "run: "); isRun {
 			f.commands[command] += line
+		} else if file, isBinary := strings.CutPrefix(name, "base64: "); isBinary {
+			data, err := base64.StdEncoding.DecodeString(strings.TrimSpace(line))
+			require.NoError(t, err)
+			f.files[file] += string(data)
 		} else if name != "" {
 			f.files[name] += line
 		}
@@ -191,7 +198,7 @@ func TestList_isBounded(t *testing.T) {
 		return nil
 	}}})
 	require.ErrorContains(t, err, "flood: ")
-	require.ErrorContains(t, err, "programs were left out")
+	require.ErrorContains(t, err, "programs that were left out")
 	require.Equal(t, fault.TooLarge, fault.CodeOf(err))
 	require.Less(t, len(rows), protocol.MaxSectionRows)
 	require.Greater(t, len(rows), 20_000)

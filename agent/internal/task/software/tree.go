@@ -112,6 +112,21 @@ func (t *tree) stat(name string) (fs.FileInfo, error) {
 	return os.Stat(filepath.Join(t.dir, name))
 }
 
+// target is the last element of what a symbolic link names; empty when it is no link.
+func (t *tree) target(name string) string {
+	var to string
+	var err error
+	if t.root != nil {
+		to, err = t.root.Readlink(name)
+	} else {
+		to, err = os.Readlink(filepath.Join(t.dir, name))
+	}
+	if err != nil || to == "" {
+		return ""
+	}
+	return filepath.Base(to)
+}
+
 func (t *tree) exists(name string) bool {
 	_, err := t.stat(name)
 	return err == nil
