@@ -25,6 +25,9 @@ import (
 // FileName is the configuration's name in the data directory.
 const FileName = "agent.json"
 
+// ListenerPort is the default port of the agent's listener, as of the OCS Unified Agent.
+const ListenerPort = 62354
+
 // Limits of values.
 const (
 	maxBytes  = 1 << 20
@@ -42,8 +45,24 @@ type Config struct {
 	// ChangeLock is the file whose lock every change of this computer holds. Agents with separate data
 	// directories on one computer name the same file; empty is a file in the data directory.
 	ChangeLock string `json:"change_lock"`
+	// Listener is the agent's own HTTP listener.
+	Listener Listener `json:"listener"`
 	// Servers restricts single servers, by the name they were enrolled under.
 	Servers []Server `json:"servers"`
+}
+
+// Listener says whether and to whom the agent answers by HTTP.
+type Listener struct {
+	Enabled bool `json:"enabled"`
+	// Port is 0 for any free one.
+	Port int `json:"port"`
+	// LAN opens the port on all addresses of the computer, by HTTPS; else it is open on loopback only.
+	LAN bool `json:"lan"`
+	// LogOnLAN also gives the log to the LAN, to those who know a device id.
+	LogOnLAN bool `json:"log_on_lan"`
+	// KeepFragments keeps the fragments of shared packages after their deployment has succeeded, for some
+	// days, for others to fetch. Private ones are never kept.
+	KeepFragments bool `json:"keep_fragments"`
 }
 
 // Server restricts one server.
@@ -74,7 +93,7 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d)
 
 // Default is the configuration of an agent without a file.
 func Default() Config {
-	return Config{Schedule: "@every 15m", Jitter: Duration(time.Minute), LogLevel: "info"}
+	return Config{Schedule: "@every 15m", Jitter: Duration(time.Minute), LogLevel: "info", Listener: Listener{Enabled: true, Port: ListenerPort}}
 }
 
 // Load reads agent.json of the data directory over the defaults. A missing file is no error; a file with
@@ -142,6 +161,9 @@ func (c Config) Validate() error {
 	}
 	if c.ChangeLock != "" && !filepath.IsAbs(c.ChangeLock) {
 		add("change_lock", "%q is not an absolute path", c.ChangeLock)
+	}
+	if p := c.Listener.Port; p < 0 || p > 65535 {
+		add("listener.port", "%d is not between 0 and 65535", p)
 	}
 	seen := map[string]bool{}
 	for n, s := range c.Servers {

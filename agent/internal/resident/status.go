@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/muster/muster/agent/internal/fragments"
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/agent/internal/session"
 	"github.com/muster/muster/packages/atomicfile"
@@ -112,7 +113,7 @@ func (r *Resident) keepHouse(ctx context.Context) {
 				u.log.Warn("remove old attempts", logging.Err, err)
 			}
 		}
-		if err := pruneFragments(filepath.Join(r.o.DataDir, "fragments"), before); err != nil {
+		if err := fragments.Prune(r.o.DataDir, before); err != nil {
 			r.log.Warn("remove old fragments", logging.Err, err)
 		}
 		select {
@@ -121,29 +122,6 @@ func (r *Resident) keepHouse(ctx context.Context) {
 		case <-time.After(housekeeping):
 		}
 	}
-}
-
-// pruneFragments removes files that were last written before a time. One that is still wanted is fetched
-// again.
-func pruneFragments(dir string, before time.Time) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, e := range entries {
-		info, err := e.Info()
-		if err == nil && info.ModTime().Before(before) {
-			err = os.Remove(filepath.Join(dir, e.Name()))
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // Running reports whether an agent holds the data directory.

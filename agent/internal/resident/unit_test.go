@@ -234,17 +234,6 @@ func TestProxyEnv_passesNothingElse(t *testing.T) {
 	require.Equal(t, []string{"HTTPS_PROXY=http://p", "no_proxy=x"}, proxyEnv([]string{"SECRET=1", "HTTPS_PROXY=http://p", "no_proxy=x", "PATH=/bin"}))
 }
 
-func TestPruneFragments(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "f"), nil, 0o600))
-	require.NoError(t, pruneFragments(dir, time.Now().Add(-time.Hour)))
-	require.FileExists(t, filepath.Join(dir, "f"))
-	require.NoError(t, pruneFragments(dir, time.Now().Add(time.Hour)))
-	require.NoFileExists(t, filepath.Join(dir, "f"))
-	require.NoError(t, pruneFragments(filepath.Join(dir, "none"), time.Now()))
-}
-
 func TestUnit_aTaskThatBreaksDownIsTriedMoreAndMoreSeldom(t *testing.T) {
 	t.Parallel()
 	u := testUnit(t)

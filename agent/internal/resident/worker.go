@@ -216,7 +216,7 @@ func (r *Resident) process(ctx context.Context, u *unit, it item) (task.End, err
 	var end task.End
 	input, err := json.Marshal(task.Input{
 		DataDir: r.o.DataDir, Server: u.name, ChangeLock: r.o.Config.LockPath(r.o.DataDir), LogLevel: r.o.Config.Level(), Task: it.task,
-		Untrusted: u.distrust(),
+		Untrusted: u.distrust(), KeepFragments: r.o.Config.Listener.KeepFragments,
 	})
 	if err != nil {
 		return end, fmt.Errorf("encode the task's input: %w", err)

@@ -24,6 +24,8 @@ type Input struct {
 	ChangeLock string        `json:"change_lock"`
 	LogLevel   slog.Level    `json:"log_level"`
 	Task       protocol.Task `json:"task"`
+	// KeepFragments says that fragments of shared packages stay after a success, for others to fetch.
+	KeepFragments bool `json:"keep_fragments,omitempty"`
 	// Untrusted, when set, is why nothing that the server asks for may be begun at present.
 	Untrusted string `json:"untrusted,omitempty"`
 }

@@ -334,14 +334,15 @@ const (
 func (d *deployment) path(name string) string { return filepath.Join(d.attempt.Dir(), name) }
 
 // cleanUp removes what only the running attempt needed. The journal stays as a tombstone. Fragments stay
-// after a failure, so that another attempt does not fetch them again; the resident ages them out. Of what
-// was refused nothing stays.
+// after a failure, so that another attempt does not fetch them again, and after a success where others may
+// have them; the resident ages them out. Of what was refused nothing stays.
 func (d *deployment) cleanUp(state protocol.State) {
 	var errs []error
 	if d.doc == nil {
 		d.doc, _ = d.loadDocument()
 	}
-	if (state == protocol.StateSucceeded || state == protocol.StateRefused) && d.doc != nil && d.doc.Archive != nil {
+	over := state == protocol.StateRefused || state == protocol.StateSucceeded && !d.keeps()
+	if over && d.doc != nil && d.doc.Archive != nil {
 		errs = append(errs, d.dropFragments())
 	}
 	errs = append(errs, removeTree(d.path(treeDir)), removeTree(d.path(runDir)))
@@ -354,6 +355,9 @@ func (d *deployment) cleanUp(state protocol.State) {
 		d.log.Warn("clean up after the attempt", logging.Err, err)
 	}
 }
+
+// keeps reports whether this device keeps the archive's fragments for others.
+func (d *deployment) keeps() bool { return d.in.KeepFragments && d.doc != nil && !d.doc.Private }
 
 // removeTree removes a tree even when an archive made its directories read-only.
 func removeTree(dir string) error {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/muster/muster/agent/internal/backoff"
+	"github.com/muster/muster/agent/internal/fragments"
 	"github.com/muster/muster/agent/internal/task"
 	"github.com/muster/muster/packages/atomicfile"
 	"github.com/muster/muster/packages/fault"
@@ -23,8 +24,7 @@ import (
 )
 
 const (
-	fragmentsDir  = "fragments" // of the data directory, shared by all servers and attempts
-	fetchTries    = 4           // in a row that come no further, before the attempt waits
+	fetchTries    = 4 // in a row that come no further, before the attempt waits
 	fetchAgain    = 2 * time.Second
 	reserve       = 64 << 20 // bytes of disk that stay free
 	progressEvery = time.Second
@@ -36,7 +36,8 @@ var errDigest = errors.New("the bytes differ from the signed digest")
 // errStalled says that a connection is open and nothing comes through it.
 var errStalled = errors.New("the line stands still")
 
-// fetch brings all fragments into the fragment store. It goes on where an earlier process stopped.
+// fetch brings all fragments into the fragment store, which all servers and attempts share; private ones lie
+// apart. It goes on where an earlier process stopped.
 func (d *deployment) fetch(ctx context.Context) error {
 	if d.doc.Archive == nil {
 		return nil
@@ -48,8 +49,11 @@ func (d *deployment) fetch(ctx context.Context) error {
 	if err := d.reach(protocol.StateFetching, "instruction verified; %d of %d bytes to fetch", d.doc.Archive.Size-have, d.doc.Archive.Size); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Join(d.in.DataDir, fragmentsDir), 0o700); err != nil {
+	if err := os.MkdirAll(fragments.Dir(d.in.DataDir, d.doc.Private), 0o700); err != nil {
 		return fmt.Errorf("make the fragment store: %w", err)
+	}
+	if err := d.listFragments(); err != nil {
+		return err
 	}
 	p := &progress{d: d, done: have}
 	for _, f := range missing {
@@ -76,7 +80,19 @@ func (d *deployment) missing() (list []instruction.Fragment, have int64) {
 }
 
 func (d *deployment) fragmentPath(sha256 string) string {
-	return filepath.Join(d.in.DataDir, fragmentsDir, sha256)
+	return filepath.Join(fragments.Dir(d.in.DataDir, d.doc.Private), sha256)
+}
+
+// listFragments lets the agent's listener find a shared package's fragments by their numbers.
+func (d *deployment) listFragments() error {
+	if d.doc.Private {
+		return nil
+	}
+	digests := make([]string, len(d.doc.Archive.Fragments))
+	for n, f := range d.doc.Archive.Fragments {
+		digests[n] = f.SHA256
+	}
+	return fragments.WriteList(d.in.DataDir, d.doc.ID, digests)
 }
 
 // checkSpace makes sure that the missing fragments and an unpacked copy of at least the archive's size fit.
@@ -145,7 +161,7 @@ func (d *deployment) partSize(f instruction.Fragment) int64 {
 }
 
 func (d *deployment) partPath(f instruction.Fragment) string {
-	return d.fragmentPath(f.SHA256) + ".part"
+	return d.fragmentPath(f.SHA256) + fragments.Part
 }
 
 // fetchFrom appends to what there is of the fragment and, when it is whole and right, gives it its name.
@@ -284,6 +300,9 @@ func (d *deployment) verifyArchive(ctx context.Context) error {
 // it again.
 func (d *deployment) dropFragments() error {
 	var errs []error
+	if !d.doc.Private {
+		errs = append(errs, fragments.RemoveList(d.in.DataDir, d.doc.ID))
+	}
 	for _, f := range d.doc.Archive.Fragments {
 		for _, path := range []string{d.fragmentPath(f.SHA256), d.partPath(f)} {
 			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
