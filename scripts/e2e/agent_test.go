@@ -17,7 +17,7 @@ type agent struct {
 	device string // id on the server
 }
 
-// enroll makes a device; it is not running yet. Config, when given, becomes its agent.json first.
+// enroll makes a device; it is not running yet. Its own listener is off: many agents run on this computer.
 func enroll(t *testing.T, s *server, enrollment string) *agent {
 	t.Helper()
 	a := &agent{data: filepath.Join(t.TempDir(), "agent")}
@@ -27,6 +27,7 @@ func enroll(t *testing.T, s *server, enrollment string) *agent {
 	var d device
 	s.call(t, "GET", "/devices/"+a.device, nil, &d)
 	require.Equal(t, a.device, d.ID, "the enrolled device is not on the server: %s", out)
+	a.configure(t, map[string]any{"listener": map[string]any{"enabled": false}})
 	return a
 }
 

@@ -39,7 +39,10 @@ func TestResidentStaysSmall(t *testing.T) {
 		unabletest.Skip(t, "memory is read from /proc")
 	}
 	s := startServer(t, "")
-	a := startAgent(t, s)
+	a := enroll(t, s, s.enrollment(t))
+	a.configure(t, map[string]any{"listener": map[string]any{"port": 0}})
+	a.run(t)
+	s.awaitConnected(t, a.device)
 	pid := a.cmd.Process.Pid
 	awaitSmall(t, pid, "idle and connected")
 	ids := make([]string, *residentTasks)
@@ -51,6 +54,8 @@ func TestResidentStaysSmall(t *testing.T) {
 		s.awaitState(t, id, "succeeded")
 	}
 	after := awaitSmall(t, pid, fmt.Sprintf("after %d deployments", len(ids)))
+	knock(t, a.listener(t), 1000)
+	awaitSmall(t, pid, "after 1000 requests at once to its listener")
 	require.True(t, a.running())
 	if *residentIdle == 0 {
 		return

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/muster/muster/agent/internal/config"
+	"github.com/muster/muster/agent/internal/local"
 	"github.com/muster/muster/agent/internal/resident"
 	"github.com/muster/muster/packages/logging"
 )
@@ -34,9 +35,13 @@ func withResident(name string, args []string, stderr io.Writer, use func(*reside
 	if err != nil {
 		return err
 	}
-	r, err := resident.New(resident.Options{
-		DataDir: dir, Config: conf, Log: logging.New(stderr, conf.Level(), logging.Tagged), LogTo: stderr,
-	})
+	o := resident.Options{DataDir: dir, Config: conf}
+	if conf.Listener.Enabled { // its log action shows the last lines
+		ring := new(local.Ring)
+		stderr, o.LogTail = io.MultiWriter(ring, stderr), ring.Tail
+	}
+	o.Log, o.LogTo = logging.New(stderr, conf.Level(), logging.Tagged), stderr
+	r, err := resident.New(o)
 	if err != nil {
 		return err
 	}

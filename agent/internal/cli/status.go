@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/muster/muster/agent/internal/local"
 	"github.com/muster/muster/agent/internal/resident"
 	"github.com/muster/muster/agent/internal/session"
 )
@@ -47,6 +49,9 @@ func printStatus(w io.Writer, s resident.Status) error {
 	if s.Queued > 0 && !s.Stopped {
 		lines = append(lines, "tasks in the queue: "+strconv.Itoa(s.Queued))
 	}
+	if !s.Stopped {
+		lines = append(lines, listenerLines(s.Listener)...)
+	}
 	for _, u := range s.Sessions {
 		connection := "not connected (check-ins by HTTPS)"
 		switch {
@@ -75,6 +80,21 @@ func printStatus(w io.Writer, s resident.Status) error {
 		}
 	}
 	return nil
+}
+
+// listenerLines tell how the agent's own listener stands; nothing when it is switched off.
+func listenerLines(s local.State) []string {
+	var lines []string
+	if len(s.Addresses) > 0 {
+		lines = append(lines, "listens on "+strings.Join(s.Addresses, ", "))
+	}
+	if s.Fingerprint != "" {
+		lines = append(lines, "  certificate for the network, SHA-256: "+s.Fingerprint)
+	}
+	if s.Problem != "" {
+		lines = append(lines, "  listener: "+s.Problem)
+	}
+	return lines
 }
 
 func clock(t time.Time) string {

@@ -26,7 +26,7 @@ func TestLoad_good(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	write(t, dir, `{
-		"schedule": "*/30 * * * *", "jitter": "5m", "log_level": "debug",
+		"schedule": "*/30 * * * *", "jitter": "5m", "log_level": "debug", "listener": {"lan": true},
 		"servers": [
 			{"name": "head-office", "tasks_allowed": []},
 			{"name": "branch.example.org", "tasks_allowed": ["deploy"], "schedule": "@every 1h"},
@@ -46,6 +46,7 @@ func TestLoad_good(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "*/30 * * * *", s.String())
 	require.Equal(t, filepath.Join(dir, "change.lock"), c.LockPath(dir))
+	require.Equal(t, config.Listener{Enabled: true, Port: 62354, LAN: true}, c.Listener, "what is not named keeps its default")
 }
 
 func TestLoad_bad(t *testing.T) {
@@ -64,6 +65,8 @@ func TestLoad_bad(t *testing.T) {
 		"server name":     {`{"servers": [{"name": "../x"}]}`, "not a server name"},
 		"server twice":    {`{"servers": [{"name": "a"}, {"name": "a"}]}`, "listed twice"},
 		"unknown task":    {`{"servers": [{"name": "a", "tasks_allowed": ["deplyo"]}]}`, `"deplyo" is no kind of task`},
+		"listener's port": {`{"listener": {"port": 65536}}`, "listener.port: 65536 is not between"},
+		"listener's key":  {`{"listener": {"Lan": true}}`, `spelled "Lan"`},
 		"server schedule": {`{"servers": [{"name": "a", "schedule": "never"}]}`, "cannot be read"},
 	}
 	for name, c := range cases {

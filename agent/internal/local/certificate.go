@@ -28,6 +28,9 @@ const certificateFile = "listener.pem"
 // certificateYears is long: nobody follows a chain here, people compare the fingerprint.
 const certificateYears = 20
 
+// certificateName is in each certificate, for clients that pin it, whatever address they use.
+const certificateName = "muster-agent"
+
 // loadCertificate reads the device's certificate, and makes one when there is none or it is damaged.
 // The fingerprint is that of certificate.Fingerprint.
 func loadCertificate(dataDir string, log *slog.Logger) (cert tls.Certificate, fingerprint string, err error) {
@@ -64,7 +67,7 @@ func makeCertificate(now time.Time) ([]byte, error) {
 		return nil, err
 	}
 	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: "muster-agent"}, DNSNames: hostNames(),
+		SerialNumber: serial, Subject: pkix.Name{CommonName: certificateName}, DNSNames: append(hostNames(), certificateName),
 		NotBefore: now.Add(-24 * time.Hour), NotAfter: now.AddDate(certificateYears, 0, 0),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,

@@ -10,9 +10,9 @@ import (
 // Bounds of open connections: of this computer's own users in sum, of the network in sum and for one address.
 // What is beyond is closed at once.
 const (
-	maxLocalConns  = 64
-	maxLANConns    = 64
-	maxRemoteConns = 16
+	maxLocalConns  = 32
+	maxLANConns    = 32
+	maxRemoteConns = 8
 )
 
 // gate hands out the connections of a listener that are within the bounds. Those that did not come over

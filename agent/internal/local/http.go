@@ -46,6 +46,9 @@ func (l *Listener) serve(w http.ResponseWriter, r *http.Request) {
 	if err := l.answer(w, r); err != nil {
 		l.refuse(w, r, err)
 	}
+	if l.o.Settled != nil {
+		l.o.Settled()
+	}
 }
 
 func (l *Listener) refuse(w http.ResponseWriter, r *http.Request, err error) {

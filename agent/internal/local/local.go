@@ -52,6 +52,8 @@ type Options struct {
 	Log func() []byte
 	// Changed is called when what State returns has changed; may be nil.
 	Changed func()
+	// Settled is called when a request was answered; may be nil.
+	Settled func()
 	Logger  *slog.Logger
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/muster/muster/agent/internal/config"
 	"github.com/muster/muster/agent/internal/facts"
 	"github.com/muster/muster/agent/internal/identity"
+	"github.com/muster/muster/agent/internal/local"
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/agent/internal/session"
 	"github.com/muster/muster/agent/internal/spool"
@@ -53,6 +54,8 @@ type Options struct {
 	Config  config.Config
 	Log     *slog.Logger
 	LogTo   logWriter // gets the lines that tasks log; may be nil
+	// LogTail is the end of the log, for the listener; may be nil.
+	LogTail func() []byte
 }
 
 type logWriter interface{ Write([]byte) (int, error) }
@@ -67,6 +70,7 @@ type Resident struct {
 	work     [looking + 1]chan struct{} // something changed that may give the lane's worker work
 	changed  chan struct{}              // the status changed
 	burst    *time.Timer
+	listener *local.Listener
 
 	mu      sync.Mutex
 	units   []*unit
@@ -87,6 +91,7 @@ func New(o Options) (*Resident, error) {
 		o: o, log: o.Log, lock: lock, since: time.Now().UTC(),
 		changed: make(chan struct{}, 1),
 	}
+	r.listener = r.newListener()
 	for l := range r.work {
 		r.work[l] = make(chan struct{}, 1)
 	}
@@ -187,6 +192,7 @@ func (r *Resident) Run(ctx context.Context) error {
 		wg.Go(func() { u.session.Run(ctx) })
 	}
 	wg.Go(func() { r.writeStatusAll(ctx) })
+	wg.Go(func() { r.listener.Run(ctx) })
 	wg.Go(func() { r.keepHouse(ctx) })
 	wg.Go(func() { r.runTasks(ctx, looking) })
 	r.runTasks(ctx, changing)

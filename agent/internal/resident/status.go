@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/muster/muster/agent/internal/fragments"
+	"github.com/muster/muster/agent/internal/local"
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/agent/internal/session"
 	"github.com/muster/muster/packages/atomicfile"
@@ -35,6 +36,7 @@ type Status struct {
 	Attempt  string           `json:"running_attempt,omitempty"`
 	Queued   int              `json:"queued_tasks"`
 	Sessions []session.Status `json:"servers"`
+	Listener local.State      `json:"listener"`
 }
 
 // ReadStatus reads what the resident of a data directory last wrote.
@@ -55,7 +57,7 @@ func ReadStatus(dataDir string) (Status, error) {
 
 // Status is how the agent stands.
 func (r *Resident) Status() Status {
-	s := Status{PID: os.Getpid(), Version: buildinfo.Version, Since: r.since, Written: time.Now().UTC(), Sessions: []session.Status{}}
+	s := Status{PID: os.Getpid(), Version: buildinfo.Version, Since: r.since, Written: time.Now().UTC(), Sessions: []session.Status{}, Listener: r.listener.State()}
 	r.mu.Lock()
 	s.Attempt = r.running[changing]
 	r.mu.Unlock()
