@@ -37,7 +37,7 @@ import (
 )
 
 // Deadline is how long tests wait for a state.
-const Deadline = 30 * time.Second
+const Deadline = time.Minute
 
 // UntilFile is shell code that waits for a file, or for the end of the test that was to make it: a command outlives
 // its agent, and must not outlive a test that fails.

@@ -62,7 +62,7 @@ func requireNobodyIn(t *testing.T, folder string) {
 			}
 		}
 		return true
-	}, 10*time.Second, 10*time.Millisecond, "a process lives on in %s", folder)
+	}, time.Minute, 10*time.Millisecond, "a process lives on in %s", folder)
 }
 
 func TestRunner_timeLimitEndsTheWholeTree(t *testing.T) {
@@ -129,7 +129,7 @@ echo $$ > pid; while :; do sleep 1; done`)
 	_ = cmd.Wait()
 	require.Equal(t, "killed", signalName(cmd.ProcessState))
 	requireGone(t, daemon)
-	require.Eventually(t, func() bool { return os.Remove(group.dir) == nil }, 10*time.Second, 10*time.Millisecond, "it is not empty")
+	require.Eventually(t, func() bool { return os.Remove(group.dir) == nil }, time.Minute, 10*time.Millisecond, "it is not empty")
 }
 
 // inOwnMounts runs the test again where cgroup v2 is mounted, seen by nobody else.

@@ -56,7 +56,7 @@ func living(pid int) bool {
 
 func requireGone(t *testing.T, pid int) {
 	t.Helper()
-	require.Eventually(t, func() bool { return !living(pid) }, 10*time.Second, 10*time.Millisecond, "process %d lives", pid)
+	require.Eventually(t, func() bool { return !living(pid) }, time.Minute, 10*time.Millisecond, "process %d lives", pid)
 }
 
 // pidFrom waits for a file that holds a process id.
@@ -70,7 +70,7 @@ func pidFrom(t *testing.T, path string) int {
 		}
 		pid, err = strconv.Atoi(strings.TrimSpace(string(data)))
 		return err == nil
-	}, 20*time.Second, 10*time.Millisecond, "no process id in %s", path)
+	}, time.Minute, 10*time.Millisecond, "no process id in %s", path)
 	return pid
 }
 
@@ -194,7 +194,7 @@ func TestRunner_outlivesItsStarter(t *testing.T) {
 	require.Eventually(t, func() bool {
 		lock, _, err := TryLock(dir+"/change.lock", "another")
 		return err == nil && lock.Unlock() == nil
-	}, 5*time.Second, 10*time.Millisecond, "the lock is free when the runner has ended")
+	}, time.Minute, 10*time.Millisecond, "the lock is free when the runner has ended")
 }
 
 func TestRunner_killedRunnerIsLost(t *testing.T) {
@@ -207,7 +207,7 @@ func TestRunner_killedRunnerIsLost(t *testing.T) {
 	require.Eventually(t, func() bool { // the line is in the file as soon as the runner has read it
 		data, err := os.ReadFile(filepath.Join(dir, outputFile))
 		return err == nil && len(data) > 0
-	}, 5*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	require.NoError(t, syscall.Kill(run.PID, syscall.SIGKILL))
 
 	status, err := run.Await(within(t, 20*time.Second))

@@ -23,7 +23,7 @@ import (
 )
 
 const (
-	patience  = 20 * time.Second
+	patience  = time.Minute
 	pollEvery = 10 * time.Millisecond
 )
 

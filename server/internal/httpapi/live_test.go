@@ -18,7 +18,7 @@ import (
 	"github.com/muster/muster/server/internal/servertest"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // TestEvents: who may listen, and that a change is heard. The live connection is no ordinary operation,
 // so it has roles of its own here.

@@ -23,7 +23,7 @@ import (
 	"github.com/muster/muster/server/internal/hub"
 )
 
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // env is a hub behind a real HTTP server: /device/<id> and /browser.
 type env struct {
