@@ -39,6 +39,7 @@ const usage = `muster-agent: inventory and software deployment, the part on the 
   muster-agent run    [--data DIR]            stay and do what the servers ask for
   muster-agent once   [--data DIR]            check in once, do what is asked, deliver, end
   muster-agent status [--data DIR] [--json]   how the agent stands
+  muster-agent inventory [--sections NAME,…] [--processes]   print what an inventory finds, and send nothing
   muster-agent version
 
 The data directory is /var/lib/muster-agent for root, else ~/.local/share/muster-agent.
@@ -95,6 +96,8 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		return once(ctx, rest, stderr)
 	case "status":
 		return status(rest, stdout)
+	case "inventory":
+		return printInventory(ctx, rest, stdout)
 	case "version", "--version":
 		_, err := fmt.Fprintln(stdout, "muster-agent", buildinfo.String())
 		return err

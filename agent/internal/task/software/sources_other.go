@@ -1,8 +1,6 @@
-//go:build !linux
+//go:build !linux && !windows && !darwin
 
 package software
 
 // sources are asked in this order.
-func sources() []source {
-	return []source{{"dpkg", readDpkg}}
-}
+func sources() []source { return []source{{"pip", readPip}, {"npm", readNpm}, {"gem", readGem}} }
