@@ -56,18 +56,22 @@ const mostPerDevice = 4
 
 // turns counts what each device has under way.
 type turns struct {
+	most  int
+	what  string
 	mu    sync.Mutex
 	under map[string]int
 }
 
-func newTurns() *turns { return &turns{under: map[string]int{}} }
+func newTurns(most int, what string) *turns {
+	return &turns{most: most, what: what, under: map[string]int{}}
+}
 
 // take counts one more, to be given back with release.
 func (t *turns) take(deviceID string) (release func(), err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.under[deviceID] >= mostPerDevice {
-		return nil, fault.New(fault.TooMany, "this device sends %d batches of reports already; send one after another", mostPerDevice)
+	if t.under[deviceID] >= t.most {
+		return nil, fault.New(fault.TooMany, "this device sends %d %s already; send one after another", t.most, t.what)
 	}
 	t.under[deviceID]++
 	return func() {

@@ -73,6 +73,7 @@ type Options struct {
 	Deployments Deployments  // required
 	Tasks       Tasks        // required
 	Reports     Reports      // required
+	Inventories Inventories  // required
 	Live        Live         // required
 	Log         *slog.Logger // required
 	// Trust lists the trust documents after a version, oldest first; it is asked at every check-in and
@@ -87,6 +88,8 @@ type Options struct {
 	MaxCheckIns  int // at the same time; 64 when zero
 	MaxReports   int // at the same time; 256 when zero
 	MaxDownloads int // at the same time; 512 when zero
+
+	MaxInventories int // heads and sections that are worked on at the same time; 4 when zero
 }
 
 // API is the agents' side of the server. Make it with New.
@@ -100,8 +103,12 @@ type API struct {
 	turns     *turns
 	metrics   *metrics
 
+	inventories *admission
+	sending     *turns // of sections
+
 	strangers *budget.Budget // of bodies that come before anybody is known
 	bodies    *budget.Budget // of devices' bodies
+	arriving  *budget.Budget // of sections of inventories
 }
 
 // Memory of bodies that are arriving, and of reports until they are committed, in bytes.
@@ -125,10 +132,14 @@ func New(opt Options) *API {
 		reports:   newAdmission(or(opt.MaxReports, 256)),
 		downloads: newAdmission(or(opt.MaxDownloads, 512)),
 		failures:  throttle.New(failureEvery),
-		turns:     newTurns(),
+		turns:     newTurns(mostPerDevice, "batches of reports"),
 		metrics:   newMetrics(opt.Registerer, opt.Log),
 		strangers: budget.New(strangersBudget),
 		bodies:    budget.New(bodiesBudget),
+		arriving:  budget.New(inventoriesBudget),
+
+		inventories: newAdmission(or(opt.MaxInventories, 4)),
+		sending:     newTurns(1, "sections"),
 	}
 }
 
@@ -138,6 +149,8 @@ func (a *API) Register(e *echo.Echo) {
 	e.POST(protocol.PathCheckIn, a.handle(a.checkIn))
 	e.POST(protocol.PathReports, a.handle(a.takeReports))
 	e.POST(protocol.PathRotate, a.handle(a.rotate))
+	e.POST(protocol.PathInventory, a.handle(a.inventoryHead))
+	e.PUT(protocol.PathInventory+"/:section", a.handle(a.inventorySection))
 	e.GET(protocol.PathInstruction+"/:sha256", a.handle(a.instruction))
 	e.GET(protocol.PathFragment+"/:sha256", a.handle(a.fragment))
 	e.HEAD(protocol.PathFragment+"/:sha256", a.handle(a.fragment))

@@ -27,8 +27,11 @@ import (
 	"github.com/muster/muster/server/internal/bus"
 	"github.com/muster/muster/server/internal/deploy"
 	"github.com/muster/muster/server/internal/device"
+	"github.com/muster/muster/server/internal/event"
 	"github.com/muster/muster/server/internal/hub"
 	"github.com/muster/muster/server/internal/ingest"
+	"github.com/muster/muster/server/internal/inventory"
+	"github.com/muster/muster/server/internal/software"
 	"github.com/muster/muster/server/internal/store"
 	"github.com/muster/muster/server/internal/store/storetest"
 	"github.com/muster/muster/server/internal/task"
@@ -71,10 +74,13 @@ func newEnv(t testing.TB, change func(*agentapi.Options)) *env {
 		Package: func(context.Context, string) (deploy.Package, error) { return e.pkg, nil },
 	})
 	e.devices.Subscribe(e.deploy.DeviceChanged)
+	inventories := inventory.New(inventory.Options{
+		DB: db, Software: software.New(software.Options{DB: db, Log: log}), Notify: e.hub.Notify, Spread: func([]event.Event) {},
+	})
 	e.tasks = task.New(task.Options{DB: db, Devices: e.devices, Live: e.hub, Software: everything{}, Log: log})
 	e.devices.Subscribe(e.tasks.DeviceChanged)
 	opt := agentapi.Options{
-		Devices: e.devices, Deployments: e.deploy, Tasks: e.tasks,
+		Devices: e.devices, Deployments: e.deploy, Tasks: e.tasks, Inventories: inventories,
 		Reports: ingest.New(ingest.Options{Deployments: e.deploy, Tasks: e.tasks, Devices: e.devices, Log: log}), Live: e.hub, Log: log, Registerer: prometheus.NewRegistry(),
 		Trust: func(_ context.Context, after int) ([]json.RawMessage, error) {
 			return []json.RawMessage{json.RawMessage(`{"v":1}`), json.RawMessage(`{"v":2}`)}[max(0, min(after, 2)):], nil

@@ -11,6 +11,8 @@ type metrics struct {
 	checkInSeconds prometheus.Histogram
 	enrollments    prometheus.Counter
 	fragments      prometheus.Counter
+	inventories    prometheus.Counter
+	sections       prometheus.Counter
 	refused        *prometheus.CounterVec
 }
 
@@ -29,6 +31,12 @@ func newMetrics(reg prometheus.Registerer, log *slog.Logger) *metrics {
 		fragments: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "muster_fragments_served_total", Help: "Requests for fragments that were answered.",
 		}),
+		inventories: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "muster_inventories_total", Help: "Inventories that were answered with the sections that are wanted.",
+		}),
+		sections: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "muster_inventory_sections_total", Help: "Sections of inventories that were taken.",
+		}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "muster_agent_requests_refused_total", Help: "Requests of agents that were refused, by fault code.",
 		}, []string{"code"}),
@@ -36,7 +44,7 @@ func newMetrics(reg prometheus.Registerer, log *slog.Logger) *metrics {
 	if reg == nil {
 		return m
 	}
-	for _, c := range []prometheus.Collector{m.checkIns, m.checkInSeconds, m.enrollments, m.fragments, m.refused} {
+	for _, c := range []prometheus.Collector{m.checkIns, m.checkInSeconds, m.enrollments, m.fragments, m.inventories, m.sections, m.refused} {
 		if err := reg.Register(c); err != nil { // a figure less is no reason not to serve
 			log.Warn("register metric", "err", err)
 		}

@@ -27,6 +27,7 @@ func (p *parts) connect() {
 	p.catalog.Subscribe(func(ctx context.Context, e catalog.Event) { p.deploy.PackageChanged(ctx, e.ID) })
 	p.devices.Subscribe(p.deploy.DeviceChanged)
 	p.devices.Subscribe(p.tasks.DeviceChanged)
+	p.devices.Subscribe(p.events.DeviceChanged)
 	p.trust.Subscribe(func(context.Context) {
 		p.hub.Notify(hub.Event{Type: "trust"})
 		p.hub.WakeMany(p.hub.ConnectedIDs()) // a revocation ought not to wait for the next check-in
@@ -82,7 +83,7 @@ func (p *parts) deployable(ctx context.Context, id string) (deploy.Package, erro
 // agentAPI is the agents' side over the features.
 func (p *parts) agentAPI(log *slog.Logger, reg prometheus.Registerer) *agentapi.API {
 	return agentapi.New(agentapi.Options{
-		Devices: p.devices, Deployments: p.deploy, Tasks: p.tasks, Reports: p.reports, Live: p.hub, Log: log, Registerer: reg,
+		Devices: p.devices, Deployments: p.deploy, Tasks: p.tasks, Inventories: p.inventory, Reports: p.reports, Live: p.hub, Log: log, Registerer: reg,
 		Trust: func(_ context.Context, after int) ([]json.RawMessage, error) { return p.trust.ChainSince(after), nil },
 		Instruction: func(ctx context.Context, sha256 string) ([]byte, error) {
 			f, err := p.open(ctx, sha256)

@@ -15,9 +15,12 @@ import (
 	"github.com/muster/muster/server/internal/catalog"
 	"github.com/muster/muster/server/internal/deploy"
 	"github.com/muster/muster/server/internal/device"
+	"github.com/muster/muster/server/internal/event"
 	"github.com/muster/muster/server/internal/httpapi"
 	"github.com/muster/muster/server/internal/hub"
 	"github.com/muster/muster/server/internal/ingest"
+	"github.com/muster/muster/server/internal/inventory"
+	"github.com/muster/muster/server/internal/software"
 	"github.com/muster/muster/server/internal/task"
 	"github.com/muster/muster/server/internal/trust"
 	"github.com/muster/muster/server/internal/user"
@@ -41,6 +44,10 @@ type parts struct {
 	deploy  *deploy.Service
 	tasks   *task.Service
 	reports *ingest.Service
+
+	events    *event.Service
+	software  *software.Service
+	inventory *inventory.Service
 }
 
 // wire makes every feature with what it needs, and the HTTP side over them.
@@ -70,7 +77,14 @@ func (s *Server) wire(ctx context.Context) (*httpapi.Server, error) {
 	}})
 	p.devices = device.New(device.Options{DB: s.DB, Live: p.hub, Log: s.log})
 	p.deploy = deploy.New(deploy.Options{DB: s.DB, Package: p.deployable, Devices: p.devices, Live: p.hub, Log: s.log, Registerer: s.reg})
-	p.tasks = task.New(task.Options{DB: s.DB, Devices: p.devices, Live: p.hub, Software: nil, Log: s.log})
+	silentAfter, keep := s.cfg.Events.Times()
+	p.events = event.New(event.Options{DB: s.DB, SilentAfter: silentAfter, Keep: keep, Log: s.log, Notify: p.hub.Notify})
+	p.software = software.New(software.Options{DB: s.DB, Log: s.log})
+	p.inventory = inventory.New(inventory.Options{
+		DB: s.DB, Software: p.software, Notify: p.hub.Notify, Spread: p.events.Spread,
+		DiskLowPercent: s.cfg.Events.DiskLowPercent,
+	})
+	p.tasks = task.New(task.Options{DB: s.DB, Devices: p.devices, Live: p.hub, Software: p.software, Log: s.log})
 	p.reports = ingest.New(ingest.Options{Deployments: p.deploy, Tasks: p.tasks, Devices: p.devices, Log: s.log, Registerer: s.reg})
 	p.connect()
 
@@ -92,6 +106,9 @@ func (s *Server) features() []httpapi.Feature {
 		device.NewAPI(device.APIOptions{Service: s.parts.devices, OpenDeployments: s.parts.deploy.OpenCounts, Enrollment: s.enrollment}),
 		deploy.NewAPI(s.parts.deploy),
 		task.NewAPI(s.parts.tasks),
+		&inventory.API{Service: s.parts.inventory},
+		&software.API{Service: s.parts.software},
+		&event.API{Service: s.parts.events},
 		&audit.API{Service: s.parts.audit},
 	}
 }
@@ -107,7 +124,7 @@ func (s *Server) describe(context.Context) (about.Server, error) {
 // background runs what works by itself until the server stops.
 func (s *Server) background(ctx context.Context) {
 	p := &s.parts
-	for _, run := range []func(context.Context){s.CA.Run, p.users.RunCleanup, p.audit.RunCleanup, p.blobs.Run, p.devices.Run, p.deploy.Run, p.tasks.Run, giveBackMemory} {
+	for _, run := range []func(context.Context){s.CA.Run, p.users.RunCleanup, p.audit.RunCleanup, p.blobs.Run, p.devices.Run, p.deploy.Run, p.tasks.Run, p.events.Run, p.software.Run, giveBackMemory} {
 		s.running.Go(func() { run(ctx) })
 	}
 }

@@ -12,7 +12,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/logging"
@@ -37,12 +39,45 @@ type Config struct {
 	// TrustedProxies are the networks whose X-Forwarded-For is believed.
 	TrustedProxies []string `yaml:"trusted_proxies"`
 	Log            Log      `yaml:"log"`
+	Events         Events   `yaml:"events"`
 }
 
 // Log says how to log.
 type Log struct {
 	Level  string `yaml:"level"`  // debug, info, warn, error
 	Format string `yaml:"format"` // text, json
+}
+
+// Events says what of devices is worth an event, and how long events are kept. Times are written as 90m, 36h
+// or 180d.
+type Events struct {
+	// DiskLowPercent is how much of a local file system must be free for it not to run low.
+	DiskLowPercent int `yaml:"disk_low_percent"`
+	// SilentAfter is how long a device may say nothing.
+	SilentAfter string `yaml:"silent_after"`
+	// Keep is how long events are kept.
+	Keep string `yaml:"keep"`
+}
+
+// Times are SilentAfter and Keep; zero is what Validate refuses.
+func (e Events) Times() (silentAfter, keep time.Duration) {
+	silentAfter, _ = duration(e.SilentAfter)
+	keep, _ = duration(e.Keep)
+	return silentAfter, keep
+}
+
+// duration reads a time with a unit; d is a day of 24 hours.
+//
+//fuzz:by server/internal/config.FuzzDecode
+func duration(text string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		n, err := strconv.Atoi(days)
+		if err != nil || n < 0 || n > 36500 {
+			return 0, fault.New(fault.Invalid, "%q is not a number of days", text)
+		}
+		return time.Duration(n) * 24 * time.Hour, nil
+	}
+	return time.ParseDuration(text)
 }
 
 // Default is the configuration without file, variables and flags.
@@ -53,7 +88,8 @@ func Default() Config {
 	}
 	return Config{
 		Data: defaultData(), Name: name, Listen: ":8443", HTTP: "localhost:8080",
-		Log: Log{Level: "info", Format: logging.Text},
+		Log:    Log{Level: "info", Format: logging.Text},
+		Events: Events{DiskLowPercent: 10, SilentAfter: "24h", Keep: "180d"},
 	}
 }
 
@@ -170,7 +206,23 @@ func (c Config) Validate() error {
 	if c.Log.Format != logging.Text && c.Log.Format != logging.JSON {
 		add("log.format", "%q is unknown; write text or json", c.Log.Format)
 	}
+	problems = append(problems, c.Events.validate()...)
 	return errors.Join(problems...)
+}
+
+func (e Events) validate() (problems []error) {
+	if e.DiskLowPercent < 1 || e.DiskLowPercent > 90 {
+		problems = append(problems, fault.Field("events.disk_low_percent", "events.disk_low_percent: %d is not between 1 and 90", e.DiskLowPercent))
+	}
+	for _, t := range []struct {
+		field, text string
+		least       time.Duration
+	}{{"events.silent_after", e.SilentAfter, time.Minute}, {"events.keep", e.Keep, 24 * time.Hour}} {
+		if d, err := duration(t.text); err != nil || d < t.least {
+			problems = append(problems, fault.Field(t.field, "%s: %q is not a time of at least %s; write 36h or 180d", t.field, t.text, t.least))
+		}
+	}
+	return problems
 }
 
 // loopback reports whether an address can be reached from this computer only.

@@ -141,7 +141,8 @@ func limited(next echo.HandlerFunc) echo.HandlerFunc {
 
 // streams reports whether a request moves bytes for as long as the network needs.
 func streams(r *http.Request) bool {
-	return r.Method == http.MethodPatch || r.Method != http.MethodPost && strings.HasPrefix(r.URL.Path, protocol.PathFragment+"/")
+	return r.Method == http.MethodPatch || r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, protocol.PathInventory+"/") ||
+		r.Method != http.MethodPost && strings.HasPrefix(r.URL.Path, protocol.PathFragment+"/")
 }
 
 // sameOrigin refuses changes that a browser sends on behalf of another site. Programs, which send

@@ -16,6 +16,8 @@ func All() []*gormigrate.Migration {
 	all = append(all, catalog()...)
 	all = append(all, device()...)
 	all = append(all, task()...)
+	all = append(all, inventory()...)
+	all = append(all, event()...)
 	return all
 }
 
