@@ -67,8 +67,6 @@ func (e Events) Times() (silentAfter, keep time.Duration) {
 }
 
 // duration reads a time with a unit; d is a day of 24 hours.
-//
-//fuzz:by server/internal/config.FuzzDecode
 func duration(text string) (time.Duration, error) {
 	if days, ok := strings.CutSuffix(text, "d"); ok {
 		n, err := strconv.Atoi(days)

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -38,7 +39,11 @@ func TestLoad_goodFiles(t *testing.T) {
 		Database:       "mysql://muster:secret@db.example.org:3306/muster?tls=true",
 		PublicURLs:     []string{"https://muster.example.org:9443", "https://[2001:db8::7]:9443"},
 		TrustedProxies: []string{"10.0.0.0/8"}, Log: config.Log{Level: "debug", Format: "json"},
+		Events: config.Events{DiskLowPercent: 5, SilentAfter: "36h", Keep: "30d"},
 	}, c)
+	silent, keep := c.Events.Times()
+	require.Equal(t, 36*time.Hour, silent)
+	require.Equal(t, 30*24*time.Hour, keep)
 	require.Equal(t, slog.LevelDebug, c.LogLevel())
 	require.Len(t, c.Proxies(), 1)
 	require.Equal(t, c.Database, c.DatabaseURL())
@@ -70,6 +75,7 @@ func TestValidate_listsAllProblems(t *testing.T) {
 		"data: name the directory", "name: give the server a name", `listen: "8443" is not an address`,
 		`http: "0.0.0.0:8080" is open to other computers`, `metrics: "nowhere"`, `public_urls: "http://plain.example.org"`,
 		`public_urls: "https://x/path"`, `trusted_proxies: "10.0.0.1"`, `log.level: "loud"`, `log.format: "xml"`,
+		"events.disk_low_percent: 0", `events.silent_after: "5s"`, `events.keep: "forever"`,
 	} {
 		require.ErrorContains(t, err, want)
 	}
