@@ -20,6 +20,7 @@ var inventoryScenarios = map[string]scenario{
 	"list-software-history":        {good: on("/software/", (*world).software, "/history")},
 	"list-device-software":         {good: on("/devices/", (*world).inventory, "/software?q=tool")},
 	"list-device-software-history": {good: on("/devices/", (*world).inventory, "/software/history")},
+	"create-uninstall":             {good: uninstall},
 	"list-device-events":           {good: at("/device-events?kind=disk_low,device_silent&since=2026-01-01T00:00:00Z")},
 }
 
@@ -32,6 +33,13 @@ func (w *world) inventory(t *testing.T) string {
 		}),
 	})
 	return w.pc.ID
+}
+
+func uninstall(t *testing.T, w *world) request {
+	t.Helper()
+	return request{path: "/uninstalls", body: map[string]any{
+		"device_ids": []string{w.inventory(t)}, "software": []string{"pkg:deb/debian/tool@1.0?arch=amd64"}, "stop_at_failure": true, "limit_seconds": 60,
+	}}
 }
 
 // software is a title.

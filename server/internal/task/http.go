@@ -91,12 +91,10 @@ func (a *API) Register(h huma.API) {
 	}, func(ctx context.Context, in *idInput) (*taskOutput, error) {
 		return a.show(ctx, in.ID, a.service.Cancel(ctx, in.ID, user.FromContext(ctx).Name))
 	})
-	if a.service.software != nil {
-		api.Register(h, huma.Operation{
-			OperationID: "create-uninstall", Method: http.MethodPost, Path: "/uninstalls", Tags: tags,
-			Summary: "Uninstall programs from devices", DefaultStatus: http.StatusCreated,
-		}, a.uninstall)
-	}
+	api.Register(h, huma.Operation{
+		OperationID: "create-uninstall", Method: http.MethodPost, Path: "/uninstalls", Tags: tags,
+		Summary: "Uninstall programs from devices", DefaultStatus: http.StatusCreated,
+	}, a.uninstall)
 	api.Register(h, huma.Operation{
 		OperationID: "request-inventory", Method: http.MethodPost, Path: "/devices/{id}/inventory", Tags: tags,
 		Summary: "Ask a device for an inventory now", DefaultStatus: http.StatusAccepted,
