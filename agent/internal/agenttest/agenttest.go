@@ -22,6 +22,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -69,6 +70,9 @@ type Server struct {
 	checkIns    []protocol.CheckInRequest
 	reports     []protocol.Report
 	deliveries  map[string]int // how often a report came
+	inventories []protocol.InventoryHead
+	sections    map[string]string // name → SHA-256 of the lines that the server has
+	puts        []string          // names of sections, as they came
 	bySocket    int
 	sockets     []*websocket.Conn
 	writes      sync.Mutex
@@ -86,6 +90,7 @@ func NewAhead(t testing.TB, ahead time.Duration) *Server {
 	s := &Server{
 		ahead: ahead,
 		blobs: map[string][]byte{}, secrets: map[string]string{}, next: map[string]string{}, nonces: map[string]string{}, deliveries: map[string]int{},
+		sections: map[string]string{},
 	}
 	var err error
 	s.root, err = trust.GenerateKey()
@@ -97,6 +102,8 @@ func NewAhead(t testing.TB, ahead time.Duration) *Server {
 	mux.HandleFunc("POST "+protocol.PathEnroll, s.enroll)
 	mux.HandleFunc("POST "+protocol.PathCheckIn, s.device(s.checkIn))
 	mux.HandleFunc("POST "+protocol.PathReports, s.device(s.takeReports))
+	mux.HandleFunc("POST "+protocol.PathInventory, s.device(s.inventory))
+	mux.HandleFunc("PUT "+protocol.PathInventory+"/{section}", s.device(s.section))
 	mux.HandleFunc("POST "+protocol.PathRotate, s.device(s.rotate))
 	mux.HandleFunc("GET "+protocol.PathInstruction+"/{sha}", s.device(s.blob))
 	mux.HandleFunc("GET "+protocol.PathFragment+"/{sha}", s.device(s.blob))
@@ -301,6 +308,38 @@ func (s *Server) BySocket() int {
 	s.Lock()
 	defer s.Unlock()
 	return s.bySocket
+}
+
+// Inventories lists the heads of the inventories so far.
+func (s *Server) Inventories() []protocol.InventoryHead {
+	s.Lock()
+	defer s.Unlock()
+	return slices.Clone(s.inventories)
+}
+
+// Puts lists the names of the sections that were sent so far.
+func (s *Server) Puts() []string {
+	s.Lock()
+	defer s.Unlock()
+	return slices.Clone(s.puts)
+}
+
+// Lose makes the server forget a section.
+func (s *Server) Lose(section string) {
+	s.Lock()
+	defer s.Unlock()
+	delete(s.sections, section)
+}
+
+// TaskStates lists the states reported of a task that is not a deployment, with their reasons.
+func (s *Server) TaskStates(id string) []string {
+	var out []string
+	for _, r := range s.Reports() {
+		if r.Task != nil && r.Task.TaskID == id {
+			out = append(out, strings.TrimSuffix(string(r.Task.State)+"/"+string(r.Task.Reason), "/"))
+		}
+	}
+	return out
 }
 
 // Reports lists the reports so far, each id once, in the order they came.

@@ -2,7 +2,11 @@ package agenttest
 
 import (
 	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -145,6 +149,49 @@ func (s *Server) takeReports(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, s.ingest(req.Reports))
+}
+
+func (s *Server) inventory(w http.ResponseWriter, r *http.Request) {
+	var head protocol.InventoryHead
+	err := protocol.Decode(r.Body, protocol.MaxInventoryHead, &head)
+	if err == nil {
+		err = head.Validate()
+	}
+	if err != nil {
+		problem(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	s.Lock()
+	defer s.Unlock()
+	s.inventories = append(s.inventories, head)
+	want := protocol.InventoryAnswer{Want: []string{"unheard-of"}}
+	for _, h := range head.Sections {
+		if h.SHA256 != "" && s.sections[h.Name] != h.SHA256 {
+			want.Want = append(want.Want, h.Name)
+		}
+	}
+	answer(w, want)
+}
+
+func (s *Server) section(w http.ResponseWriter, r *http.Request) {
+	unpack, err := gzip.NewReader(r.Body)
+	if err != nil {
+		problem(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	lines, err := io.ReadAll(unpack)
+	sum := sha256.Sum256(lines)
+	digest := hex.EncodeToString(sum[:])
+	_, terr := time.Parse(time.RFC3339Nano, r.FormValue("collected_at"))
+	if err != nil || terr != nil || digest != r.FormValue("sha256") || r.Header.Get("Content-Type") != protocol.SectionContentType || r.Header.Get("Content-Encoding") != "gzip" {
+		problem(w, http.StatusBadRequest, "a section that is not as it says")
+		return
+	}
+	s.Lock()
+	s.sections[r.PathValue("section")] = digest
+	s.puts = append(s.puts, r.PathValue("section"))
+	s.Unlock()
+	w.WriteHeader(http.StatusNoContent)
 }
 
 func (s *Server) rotate(w http.ResponseWriter, r *http.Request) {

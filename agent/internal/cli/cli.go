@@ -19,6 +19,8 @@ import (
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/agent/internal/task"
 	"github.com/muster/muster/agent/internal/task/deploy"
+	"github.com/muster/muster/agent/internal/task/inventory"
+	"github.com/muster/muster/agent/internal/task/software"
 	"github.com/muster/muster/packages/atomicfile"
 	"github.com/muster/muster/packages/buildinfo"
 	"github.com/muster/muster/packages/fault"
@@ -51,7 +53,11 @@ var errUsage = errors.New("wrong usage")
 
 // tasks are the kinds of task that this binary carries out in processes of their own.
 func tasks() map[string]task.Func {
-	return map[string]task.Func{protocol.TaskDeploy: new(deploy.Deployer).Run}
+	installed := func(ctx context.Context) ([]protocol.Software, error) { return software.List(ctx, software.Options{}) }
+	return map[string]task.Func{
+		protocol.TaskDeploy:    new(deploy.Deployer).Run,
+		protocol.TaskInventory: inventory.Task{Software: installed}.Run,
+	}
 }
 
 // Main runs a command line and returns the exit code.

@@ -7,7 +7,6 @@ import (
 	"os"
 
 	"github.com/muster/muster/agent/internal/config"
-	"github.com/muster/muster/agent/internal/facts"
 	"github.com/muster/muster/agent/internal/identity"
 	"github.com/muster/muster/agent/internal/resident"
 	"github.com/muster/muster/packages/fault"
@@ -55,7 +54,7 @@ func enroll(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	id, state, err := identity.Enroll(ctx, identity.Open(dir, *name), e, facts.Read(conf.Allowed(*name)))
+	id, state, err := identity.Enroll(ctx, identity.Open(dir, *name), e, resident.Facts(conf, *name))
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func printStatus(w io.Writer, s resident.Status) error {
 	if !s.Stopped {
 		lines = append(lines, listenerLines(s.Listener)...)
 	}
-	for _, u := range s.Sessions {
+	for _, u := range s.Servers {
 		connection := "not connected (check-ins by HTTPS)"
 		switch {
 		case s.Stopped:

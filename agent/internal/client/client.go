@@ -1,5 +1,5 @@
 // Package client speaks to one server by HTTPS: enrollment, check-in, reports, secret rotation,
-// instructions and fragments. It pins the CA learned at enrollment and speaks TLS 1.3 only.
+// inventories, instructions and fragments. It pins the CA learned at enrollment and speaks TLS 1.3 only.
 //
 // It holds no state but the identity's secrets, and asks its owner to persist a change of them (Options.
 // Promote) before it relies on it. The resident's sessions and task processes call it; it may be used by
@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -77,6 +76,7 @@ type Client struct {
 	id    string
 	limit time.Duration // of a whole request that is not a fragment
 
+	octets  octets
 	promote func(string) error
 
 	mu     sync.Mutex
@@ -106,17 +106,18 @@ func New(o Options) (*Client, error) {
 		// A session that is resumed costs the server much less: no signature, and no certificates on the line.
 		ClientSessionCache: tls.NewLRUClientSessionCache(len(o.URLs)),
 	}
-	return &Client{
-		http: &http.Client{Transport: transport(conf, o.KeepAlive), CheckRedirect: noRedirect},
-		tls:  conf, clock: judge, limit: requestLimit, urls: o.URLs, id: o.DeviceID, secret: o.Secret, next: o.NextSecret, old: o.OldSecret, promote: o.Promote,
-	}, nil
+	c := &Client{
+		tls: conf, clock: judge, limit: requestLimit, urls: o.URLs, id: o.DeviceID, secret: o.Secret, next: o.NextSecret, old: o.OldSecret, promote: o.Promote,
+	}
+	c.http = &http.Client{Transport: c.transport(conf, o.KeepAlive), CheckRedirect: noRedirect}
+	return c, nil
 }
 
-func transport(conf *tls.Config, keepAlive bool) *http.Transport {
+func (c *Client) transport(conf *tls.Config, keepAlive bool) *http.Transport {
 	return &http.Transport{
 		Proxy:                  proxy.FromEnvironment,
 		OnProxyConnectResponse: proxy.Connected,
-		DialContext:            (&net.Dialer{Timeout: DialLimit}).DialContext,
+		DialContext:            c.Dial,
 		TLSClientConfig:        conf,
 		TLSHandshakeTimeout:    DialLimit,
 		ResponseHeaderTimeout:  headerLimit,

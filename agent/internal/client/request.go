@@ -2,10 +2,14 @@ package client
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"time"
 
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/instruction"
@@ -39,6 +43,35 @@ func (c *Client) Reports(ctx context.Context, reports []protocol.Report) (protoc
 	var ack protocol.Ack
 	err := c.json(ctx, protocol.PathReports, protocol.ReportsRequest{Reports: reports}, &ack, maxAck)
 	return ack, err
+}
+
+// Inventory says what an inventory found; the answer names the sections that the server wants.
+func (c *Client) Inventory(ctx context.Context, head protocol.InventoryHead) (protocol.InventoryAnswer, error) {
+	var answer protocol.InventoryAnswer
+	err := c.json(ctx, protocol.PathInventory, head, &answer, protocol.MaxInventoryHead)
+	return answer, err
+}
+
+// Section sends the lines of one section of an inventory that was collected at a time.
+func (c *Client) Section(ctx context.Context, name, sha256 string, collectedAt time.Time, lines []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
+	defer cancel()
+	var packed bytes.Buffer // a tenth of the lines, and sent again as it is where one address does not answer
+	w := gzip.NewWriter(&packed)
+	if _, err := w.Write(lines); err != nil {
+		return fmt.Errorf("pack section %s: %w", name, err)
+	}
+	if err := w.Close(); err != nil {
+		return fmt.Errorf("pack section %s: %w", name, err)
+	}
+	query := url.Values{"sha256": {sha256}, "collected_at": {collectedAt.UTC().Format(time.RFC3339Nano)}}
+	resp, err := c.do(ctx, http.MethodPut, protocol.PathInventory+"/"+url.PathEscape(name)+"?"+query.Encode(), packed.Bytes(), http.Header{
+		"Content-Type": {protocol.SectionContentType}, "Content-Encoding": {"gzip"},
+	})
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
 }
 
 // Rotate tells the server the next secret, which the caller has persisted, and uses it from then on.
@@ -89,6 +122,16 @@ func (c *Client) setSecrets(secret, next string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.secret, c.next = secret, next
+}
+
+// Final reports whether the server itself said no to what was asked, so that asking again is of no use: not
+// where it does not know the device at present, has too much to do, or something on the way answered.
+func Final(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) || e.Foreign || e.Status < 400 || e.Status >= 500 {
+		return false
+	}
+	return e.Status != http.StatusUnauthorized && e.Status != http.StatusRequestTimeout && e.Status != http.StatusTooManyRequests
 }
 
 // Instruction fetches the signed envelope of the given digest. The caller compares the digest.

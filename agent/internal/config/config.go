@@ -47,6 +47,8 @@ type Config struct {
 	ChangeLock string `json:"change_lock"`
 	// Listener is the agent's own HTTP listener.
 	Listener Listener `json:"listener"`
+	// Inventory is when inventories are made and what is in them.
+	Inventory Inventory `json:"inventory"`
 	// Servers restricts single servers, by the name they were enrolled under.
 	Servers []Server `json:"servers"`
 }
@@ -63,6 +65,17 @@ type Listener struct {
 	// KeepFragments keeps the fragments of shared packages after their deployment has succeeded, for some
 	// days, for others to fetch. Private ones are never kept.
 	KeepFragments bool `json:"keep_fragments"`
+}
+
+// Inventory is when inventories are made and what is in them. A server whose tasks_allowed lacks "inventory"
+// gets none.
+type Inventory struct {
+	// Schedule is when one is made on the agent's own account: a cron expression or "@every 6h".
+	Schedule string `json:"schedule"`
+	// Jitter is the longest random delay added to each scheduled inventory.
+	Jitter Duration `json:"jitter"`
+	// Processes adds the running programs, with their command lines.
+	Processes bool `json:"processes"`
 }
 
 // Server restricts one server.
@@ -93,7 +106,11 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d)
 
 // Default is the configuration of an agent without a file.
 func Default() Config {
-	return Config{Schedule: "@every 15m", Jitter: Duration(time.Minute), LogLevel: "info", Listener: Listener{Enabled: true, Port: ListenerPort}}
+	return Config{
+		Schedule: "@every 15m", Jitter: Duration(time.Minute), LogLevel: "info",
+		Inventory: Inventory{Schedule: "@every 6h", Jitter: Duration(10 * time.Minute)},
+		Listener:  Listener{Enabled: true, Port: ListenerPort},
+	}
 }
 
 // Load reads agent.json of the data directory over the defaults. A missing file is no error; a file with
@@ -155,6 +172,12 @@ func (c Config) Validate() error {
 	}
 	if d := time.Duration(c.Jitter); d < 0 || d > maxJitter {
 		add("jitter", "%s is not between 0 and %s", d, maxJitter)
+	}
+	if _, err := schedule.Parse(c.Inventory.Schedule); err != nil {
+		add("inventory.schedule", "%v", err)
+	}
+	if d := time.Duration(c.Inventory.Jitter); d < 0 || d > maxJitter {
+		add("inventory.jitter", "%s is not between 0 and %s", d, maxJitter)
 	}
 	if _, err := level(c.LogLevel); err != nil {
 		add("log_level", "%q is none of debug, info, warn, error", c.LogLevel)

@@ -40,11 +40,12 @@ func FuzzFiles(f *testing.F) {
 	require.NoError(f, err)
 	f.Add([]byte(`{"format":1,"urls":["https://a"],"secret":"s","device_id":"d"}`), []byte(`{"device_state":"active","offered":["a"]}`), chained)
 	f.Add([]byte(`{"format":1,"Format":2}`), []byte(`null`), []byte(`{"envelopes":[{}]}`))
+	f.Add([]byte(`{}`), []byte(`{"next":"2026-01-02T03:04:05Z","boot_id":"b"}`), []byte{})
 	f.Add([]byte(`{}`), []byte{}, []byte(`{"envelopes":[null]}`))
 	f.Fuzz(func(t *testing.T, identity, state, trusted []byte) {
 		s := Open(t.TempDir(), "server")
 		require.NoError(t, os.MkdirAll(s.Dir(), 0o700))
-		for name, data := range map[string][]byte{identityFile: identity, stateFile: state, trustFile: trusted} {
+		for name, data := range map[string][]byte{identityFile: identity, stateFile: state, planFile: state, trustFile: trusted} {
 			require.NoError(t, os.WriteFile(filepath.Join(s.Dir(), name), data, 0o600))
 		}
 		if id, err := s.Load(); err == nil {
@@ -55,6 +56,7 @@ func FuzzFiles(f *testing.F) {
 			require.Equal(t, id, again)
 		}
 		s.LoadState()
+		s.LoadPlan()
 		if d, err := s.LoadTrust(root.ID()); err == nil {
 			require.Equal(t, doc.Version, d.Version)
 			require.Equal(t, doc.Keys, d.Keys)

@@ -33,6 +33,7 @@ const (
 	trustFile    = "trust.json"
 	serialsFile  = "serials.json"
 	stateFile    = "state.json"
+	planFile     = "inventory.json"
 )
 
 const (
@@ -154,6 +155,27 @@ func (s *Store) LoadState() State {
 
 // SaveState persists the state.
 func (s *Store) SaveState(st State) error { return s.write(stateFile, st) }
+
+// Plan is when a server gets its next inventory.
+type Plan struct {
+	Next   time.Time `json:"next"` // due
+	Last   time.Time `json:"last"` // that the server has taken
+	BootID string    `json:"boot_id"`
+	// Problem is why the newest one was not sent.
+	Problem string `json:"problem,omitempty"`
+}
+
+// LoadPlan reads the plan. A missing or damaged file is the zero plan: an inventory is due.
+func (s *Store) LoadPlan() Plan {
+	var p Plan
+	if found, err := s.read(planFile, &p); err != nil || !found {
+		return Plan{}
+	}
+	return p
+}
+
+// SavePlan persists the plan.
+func (s *Store) SavePlan(p Plan) error { return s.write(planFile, p) }
 
 // Secret makes 256 random bits as 64 hex digits.
 func Secret() string {

@@ -32,6 +32,7 @@ import (
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/logging"
 	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/packages/schedule"
 )
 
 // Names in the data directory.
@@ -74,7 +75,7 @@ type Resident struct {
 
 	mu      sync.Mutex
 	units   []*unit
-	running [looking + 1]string // id of the work whose task process runs, by lane
+	running [looking + 1]*Task // the task process that runs, by lane
 }
 
 // New takes the single-instance lock and opens everything. A second agent on the same data directory is a
@@ -143,6 +144,11 @@ func (r *Resident) newUnit(name string) (*unit, error) {
 		name: name, store: identity.Open(r.o.DataDir, name), allowed: r.o.Config.Allowed(name),
 		later: map[string]time.Time{}, log: r.log.With("server", name),
 	}
+	inventories, err := schedule.Parse(r.o.Config.Inventory.Schedule)
+	if err != nil {
+		return nil, err
+	}
+	u.planInventories(inventories, time.Duration(r.o.Config.Inventory.Jitter), facts.BootID(), time.Now())
 	if u.spool, err = spool.Open(filepath.Join(u.store.Dir(), spoolDir), spool.Limits{}); err != nil {
 		return nil, err
 	}
@@ -150,18 +156,32 @@ func (r *Resident) newUnit(name string) (*unit, error) {
 		Store: u.store, Schedule: sched, Jitter: time.Duration(r.o.Config.Jitter), Spool: u.spool,
 		Instance: r.instance, Log: r.log,
 		Host: session.Host{
-			Facts:    func() protocol.Facts { return facts.Read(u.allowed) },
+			Facts:    func() protocol.Facts { return Facts(r.o.Config, name) },
 			Attempts: u.unfinished,
 			Offer:    func(tasks []protocol.Task, untrusted error) { u.offer(tasks, untrusted); r.nudge() },
 			Offline:  func() { u.goOn(); r.nudge() },
 			Changed:  r.statusChanged,
 			Settled:  r.settled,
+			Footprint: func() protocol.Footprint {
+				f := r.footprint()
+				u.mu.Lock()
+				defer u.mu.Unlock()
+				f.SentBytes, f.ReceivedBytes = u.sent, u.received
+				return f
+			},
 		},
 	})
 	if err != nil {
 		return nil, errors.Join(err, u.spool.Close())
 	}
 	return u, nil
+}
+
+// Facts are what this device tells the named server about itself.
+func Facts(c config.Config, server string) protocol.Facts {
+	f := facts.Read(c.Allowed(server))
+	f.Modules = config.Kinds()
+	return f
 }
 
 // Close gives everything back.
@@ -211,13 +231,12 @@ func (r *Resident) Once(ctx context.Context) error {
 		}
 	}
 	for ctx.Err() == nil {
-		u, it, _ := r.pick(changing, time.Now())
-		if u == nil {
-			if u, it, _ = r.pick(looking, time.Now()); u == nil {
-				break
-			}
+		if _, ran := r.runNext(ctx, changing, time.Now()); ran {
+			continue
 		}
-		r.runTask(ctx, u, it)
+		if _, ran := r.runNext(ctx, looking, time.Now().Add(afterChange)); !ran {
+			break
+		}
 	}
 	for _, u := range r.servers() {
 		if err := u.session.Flush(ctx); err != nil {

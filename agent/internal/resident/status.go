@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/muster/muster/agent/internal/fragments"
@@ -18,6 +19,7 @@ import (
 	"github.com/muster/muster/packages/buildinfo"
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/logging"
+	"github.com/muster/muster/packages/protocol"
 )
 
 // StatusFile is what the resident last said about itself, in the data directory.
@@ -28,15 +30,39 @@ const statusEvery = time.Second
 
 // Status is the content of StatusFile. It is for people: nothing is decided by it.
 type Status struct {
-	PID      int              `json:"pid"`
-	Version  string           `json:"version"`
-	Since    time.Time        `json:"since"`
-	Written  time.Time        `json:"written"`
-	Stopped  bool             `json:"stopped"`
-	Attempt  string           `json:"running_attempt,omitempty"`
-	Queued   int              `json:"queued_tasks"`
-	Sessions []session.Status `json:"servers"`
-	Listener local.State      `json:"listener"`
+	PID     int       `json:"pid"`
+	Version string    `json:"version"`
+	Since   time.Time `json:"since"`
+	Written time.Time `json:"written"`
+	Stopped bool      `json:"stopped"`
+	// Attempt is the id of the change of this computer that is being made.
+	Attempt string `json:"running_attempt,omitempty"`
+	// Running are the tasks at work: one change at most, and beside it one that changes nothing.
+	Running   []Task             `json:"running"`
+	Queued    int                `json:"queued_tasks"`
+	Footprint protocol.Footprint `json:"footprint"` // its octets are those of all servers
+	Servers   []ServerStatus     `json:"servers"`
+	Listener  local.State        `json:"listener"`
+}
+
+// Task is a task at work.
+type Task struct {
+	Server string `json:"server"`
+	Kind   string `json:"kind"`
+	ID     string `json:"id,omitempty"` // of the attempt or task; empty for an inventory that nobody asked for
+}
+
+// ServerStatus is how the agent stands with one server.
+type ServerStatus struct {
+	session.Status
+	TasksAllowed []string `json:"tasks_allowed"`
+	Queued       int      `json:"queued_tasks"`
+	// The inventory the server took last, and when the next is due; zero without one.
+	LastInventory    time.Time `json:"last_inventory"`
+	NextInventory    time.Time `json:"next_inventory"`
+	InventoryProblem string    `json:"inventory_problem,omitempty"`
+	SentBytes        int64     `json:"sent_bytes"`
+	ReceivedBytes    int64     `json:"received_bytes"`
 }
 
 // ReadStatus reads what the resident of a data directory last wrote.
@@ -57,17 +83,42 @@ func ReadStatus(dataDir string) (Status, error) {
 
 // Status is how the agent stands.
 func (r *Resident) Status() Status {
-	s := Status{PID: os.Getpid(), Version: buildinfo.Version, Since: r.since, Written: time.Now().UTC(), Sessions: []session.Status{}, Listener: r.listener.State()}
+	s := Status{
+		PID: os.Getpid(), Version: buildinfo.Version, Since: r.since, Written: time.Now().UTC(), Running: []Task{},
+		Footprint: r.footprint(), Servers: []ServerStatus{}, Listener: r.listener.State(),
+	}
 	r.mu.Lock()
-	s.Attempt = r.running[changing]
+	for l, what := range r.running {
+		if what == nil {
+			continue
+		}
+		if s.Running = append(s.Running, *what); lane(l) == changing {
+			s.Attempt = what.ID
+		}
+	}
 	r.mu.Unlock()
 	for _, u := range r.servers() {
-		u.mu.Lock()
-		s.Queued += len(u.queue)
-		u.mu.Unlock()
-		s.Sessions = append(s.Sessions, u.session.Status())
+		one := u.status()
+		s.Queued += one.Queued
+		s.Footprint.SentBytes, s.Footprint.ReceivedBytes = s.Footprint.SentBytes+one.SentBytes, s.Footprint.ReceivedBytes+one.ReceivedBytes
+		s.Servers = append(s.Servers, one)
 	}
 	return s
+}
+
+func (u *unit) status() ServerStatus {
+	cost := u.session.Footprint()
+	one := ServerStatus{Status: u.session.Status(), TasksAllowed: slices.Clone(u.allowed), SentBytes: cost.SentBytes, ReceivedBytes: cost.ReceivedBytes}
+	if one.TasksAllowed == nil {
+		one.TasksAllowed = []string{}
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	one.Queued = len(u.queue)
+	if u.roll.wanted {
+		one.LastInventory, one.NextInventory, one.InventoryProblem = u.roll.plan.Last, u.roll.plan.Next, u.roll.plan.Problem
+	}
+	return one
 }
 
 func (r *Resident) statusChanged() {

@@ -29,8 +29,11 @@ type unit struct {
 	queue  []item
 	later  map[string]time.Time // id → not before, for those that wait
 	broken map[string]int       // id → how often its task broke down in a row
+	roll   roll
 	// present are the items whose task processes run, one of each lane at most.
 	present []*process
+	// Octets that tasks have exchanged with the server.
+	sent, received int64
 	// untrusted says why nothing may be begun: the newest offer came with refused trust documents.
 	untrusted string
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,7 +34,8 @@ func testUnit(t *testing.T) *unit {
 
 func deployTask(priority int) protocol.Task {
 	return protocol.Task{ID: uuid.NewString(), Kind: protocol.TaskDeploy, Deploy: &protocol.DeployTask{
-		DeploymentID: uuid.NewString(), AttemptID: uuid.NewString(), Priority: priority,
+		DeploymentID: uuid.NewString(), AttemptID: uuid.NewString(), PackageID: uuid.NewString(), Priority: priority,
+		Instruction: strings.Repeat("0f", 32),
 	}}
 }
 

@@ -37,9 +37,8 @@ const (
 // runTasks runs the tasks of a lane one after another until ctx ends.
 func (r *Resident) runTasks(ctx context.Context, l lane) {
 	for ctx.Err() == nil {
-		u, it, again := r.pick(l, time.Now())
-		if u != nil {
-			r.runTask(ctx, u, it)
+		again, ran := r.runNext(ctx, l, time.Now())
+		if ran {
 			continue
 		}
 		var timer <-chan time.Time
@@ -52,6 +51,28 @@ func (r *Resident) runTasks(ctx context.Context, l lane) {
 		case <-timer:
 		}
 	}
+}
+
+// runNext runs what is to run now, or says when to look again. What servers ask for goes before what the
+// agent does by itself.
+func (r *Resident) runNext(ctx context.Context, l lane, now time.Time) (again time.Time, ran bool) {
+	u, it, again := r.pick(l, now)
+	if u != nil {
+		r.runTask(ctx, u, it)
+		return again, true
+	}
+	if l != looking {
+		return again, false
+	}
+	u, due := r.dueInventory(now)
+	if u != nil {
+		r.takeInventory(ctx, u)
+		return again, true
+	}
+	if again.IsZero() || !due.IsZero() && due.Before(again) {
+		again = due
+	}
+	return again, false
 }
 
 // pick chooses over all servers: begun commands first, then by kind and priority, then in the servers' order.
@@ -91,6 +112,9 @@ func (r *Resident) runTask(ctx context.Context, u *unit, it item) {
 		return
 	}
 	_, before := a.Settled()
+	u.mu.Lock()
+	asks := u.roll.asks
+	u.mu.Unlock()
 	end, err := r.process(ctx, u, it)
 	switch {
 	case ctx.Err() != nil:
@@ -100,6 +124,11 @@ func (r *Resident) runTask(ctx context.Context, u *unit, it item) {
 		return
 	case err != nil:
 		r.brokeDown(ctx, u, a, it, err)
+		return
+	case !end.State.Final() && it.lane() == looking:
+		if until := u.broke(it, time.Now(), false); until.Before(end.NextTry) { // as the server asks
+			u.postpone(it, end.NextTry, false)
+		}
 		return
 	case !end.State.Final():
 		u.postpone(it, end.NextTry, false)
@@ -114,10 +143,27 @@ func (r *Resident) runTask(ctx context.Context, u *unit, it item) {
 			u.log.Info("a priority-0 package did not succeed: the rest waits for the next check-in", "held", n)
 		}
 	}
+	if !before && it.task.Kind == protocol.TaskInventory && end.State == protocol.StateSucceeded {
+		u.mu.Lock()
+		u.inventoryTaken(time.Now(), asks, it.task.Inventory == nil || len(it.task.Inventory.Sections) == 0)
+		u.savePlan()
+		u.mu.Unlock()
+	}
 	if !before && protocol.Changes(it.task.Kind) {
+		if mayHaveChanged(end.State) {
+			for _, u := range r.servers() {
+				u.inventorySoon(time.Now().Add(afterChange))
+			}
+			r.nudge()
+		}
 		r.comeBack(ctx, u)
 	}
 	r.settled()
+}
+
+// mayHaveChanged reports whether a task that ended so may have changed the computer.
+func mayHaveChanged(s protocol.State) bool {
+	return s == protocol.StateSucceeded || s == protocol.StateFailed || s == protocol.StateInterrupted
 }
 
 // folder is the folder of an item, or why the item cannot be begun.
@@ -216,13 +262,13 @@ func (r *Resident) process(ctx context.Context, u *unit, it item) (task.End, err
 	var end task.End
 	input, err := json.Marshal(task.Input{
 		DataDir: r.o.DataDir, Server: u.name, ChangeLock: r.o.Config.LockPath(r.o.DataDir), LogLevel: r.o.Config.Level(), Task: it.task,
-		Untrusted: u.distrust(), KeepFragments: r.o.Config.Listener.KeepFragments,
+		Untrusted: u.distrust(), Processes: r.o.Config.Inventory.Processes, KeepFragments: r.o.Config.Listener.KeepFragments,
 	})
 	if err != nil {
 		return end, fmt.Errorf("encode the task's input: %w", err)
 	}
-	r.setRunning(it.lane(), it.id())
-	defer r.setRunning(it.lane(), "")
+	r.setRunning(it.lane(), &Task{Server: u.name, Kind: it.task.Kind, ID: it.id()})
+	defer r.setRunning(it.lane(), nil)
 	wanted, withdraw := context.WithCancelCause(ctx)
 	defer withdraw(nil)
 	p := u.begin(it, func() { withdraw(errWithdrawn) })
@@ -275,6 +321,9 @@ func (r *Resident) event(ctx context.Context, u *unit, p *process, data json.Raw
 		u.session.Progress(*e.Progress)
 	case e.End != nil:
 		*end = *e.End
+		u.mu.Lock()
+		u.sent, u.received = u.sent+max(end.Sent, 0), u.received+max(end.Received, 0)
+		u.mu.Unlock()
 	}
 	return nil
 }
@@ -346,9 +395,9 @@ func proxyEnv(environ []string) []string {
 	return out
 }
 
-func (r *Resident) setRunning(l lane, id string) {
+func (r *Resident) setRunning(l lane, what *Task) {
 	r.mu.Lock()
-	r.running[l] = id
+	r.running[l] = what
 	r.mu.Unlock()
 	r.statusChanged()
 }

@@ -49,6 +49,8 @@ type Host struct {
 	Offline func() // the server could not be reached since the start
 	Changed func() // something in Status changed
 	Settled func() // a burst of work is over
+	// Footprint is what the agent has cost so far; the octets are those of tasks for this server. May be nil.
+	Footprint func() protocol.Footprint
 }
 
 // Options make a Session.
@@ -224,6 +226,10 @@ func (s *Session) request() (protocol.CheckInRequest, string) {
 		Protocol: protocol.Version, AgentVersion: f.AgentVersion, InstanceID: s.o.Instance, BootID: f.BootID,
 		MachineID: f.MachineID, Time: time.Now().UTC(), Attempts: s.o.Host.Attempts(),
 	}
+	if s.o.Host.Footprint != nil {
+		f := s.Footprint()
+		req.Footprint = &f
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	req.TrustVersion, req.Connected = s.trust, s.socket != nil
@@ -232,6 +238,14 @@ func (s *Session) request() (protocol.CheckInRequest, string) {
 		req.Facts = &f
 	}
 	return req, sum
+}
+
+// Footprint is what the agent has cost, with the octets exchanged with this server.
+func (s *Session) Footprint() protocol.Footprint {
+	f := s.o.Host.Footprint()
+	sent, received := s.client.Octets()
+	f.SentBytes, f.ReceivedBytes = f.SentBytes+sent, f.ReceivedBytes+received
+	return f
 }
 
 // factsDigest ignores the boot time, which some kernels compute anew from a moving clock; the boot id

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -151,7 +150,7 @@ func (s *Session) dial(ctx context.Context) (*websocket.Conn, error) {
 	d := websocket.Dialer{
 		Proxy: proxy.FromEnvironment, TLSClientConfig: s.client.TLS(), HandshakeTimeout: handshakeLimit,
 		ReadBufferSize: socketBuffer, WriteBufferSize: socketBuffer, Subprotocols: []string{protocol.SocketProtocol},
-		NetDialContext: (&net.Dialer{Timeout: client.DialLimit, KeepAlive: time.Minute}).DialContext,
+		NetDialContext: s.client.Dial,
 	}
 	address := s.client.URL()
 	url := "wss" + strings.TrimPrefix(strings.TrimRight(address, "/"), "https") + protocol.PathSocket

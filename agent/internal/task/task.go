@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/muster/muster/agent/internal/client"
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/logging"
@@ -26,6 +27,8 @@ type Input struct {
 	Task       protocol.Task `json:"task"`
 	// KeepFragments says that fragments of shared packages stay after a success, for others to fetch.
 	KeepFragments bool `json:"keep_fragments,omitempty"`
+	// Processes adds the running programs to an inventory.
+	Processes bool `json:"processes,omitempty"`
 	// Untrusted, when set, is why nothing that the server asks for may be begun at present.
 	Untrusted string `json:"untrusted,omitempty"`
 }
@@ -43,6 +46,11 @@ type End struct {
 	State protocol.State `json:"state"`
 	// NextTry is when to start the task again, when it waits.
 	NextTry time.Time `json:"next_try"`
+	// Problem says to people why the task waits or failed, where no report does.
+	Problem string `json:"problem,omitempty"`
+	// Sent and Received count the octets that this process exchanged with the server.
+	Sent     int64 `json:"sent,omitempty"`
+	Received int64 `json:"received,omitempty"`
 }
 
 // Emit tells the resident an event. An error means that nobody listens any more.
@@ -64,7 +72,12 @@ func Main(name string, registry map[string]Func, stderr io.Writer) int {
 			return err
 		}
 		log := logging.New(stderr, in.LogLevel, logging.Tagged).With(logging.Task, name)
-		return run(ctx, in, func(e Event) error { return emit(e) }, log)
+		return run(ctx, in, func(e Event) error {
+			if e.End != nil {
+				e.End.Sent, e.End.Received = client.Octets()
+			}
+			return emit(e)
+		}, log)
 	})
 }
 

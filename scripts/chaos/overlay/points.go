@@ -80,8 +80,8 @@ func AgentPoints() []Rule {
 		// Children get a small environment of their own, and each agent may have been started anew.
 		{File: "agent/internal/proc/environ.go", Anchor: "return append(baseEnviron(), extra...)",
 			Instead: "return append(append(baseEnviron(), point.Environ()...), extra...)"},
-		{File: "agent/internal/facts/facts_linux.go", Anchor: `func BootID() string { return line("/proc/sys/kernel/random/boot_id") }`,
-			Instead: `func BootID() string { return point.BootID(line("/proc/sys/kernel/random/boot_id")) }`},
+		{File: "agent/internal/facts/facts_linux.go", Anchor: `func BootID() string { return root.Line("proc/sys/kernel/random/boot_id") }`,
+			Instead: `func BootID() string { return point.BootID(root.Line("proc/sys/kernel/random/boot_id")) }`},
 	}, filePoints()...)
 }
 

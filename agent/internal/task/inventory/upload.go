@@ -1,0 +1,92 @@
+package inventory
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/muster/muster/agent/internal/client"
+	"github.com/muster/muster/agent/internal/task"
+	"github.com/muster/muster/packages/protocol"
+)
+
+// maxProblem is how much is told of one section's problem, in bytes: the head has room for all of them.
+const maxProblem = 400
+
+// summary is what became of an inventory.
+type summary struct {
+	sections, sent int
+	problems       []string // "monitors: no answer in 10s"
+}
+
+// String says it to people.
+func (s summary) String() string {
+	text := fmt.Sprintf("%d sections, %d of them new to the server", s.sections, s.sent)
+	if len(s.problems) > 0 {
+		text += "; " + strings.Join(s.problems, "; ")
+	}
+	return cut(text, protocol.MaxMessage)
+}
+
+// take collects the sections, tells the server their digests, and sends those that it does not have.
+func (t Task) take(ctx context.Context, in task.Input, c *client.Client, log *slog.Logger) (summary, error) {
+	begun := time.Now()
+	o := Options{Processes: in.Processes, Software: t.Software, Log: log}
+	if in.Task.Inventory != nil {
+		o.Sections = in.Task.Inventory.Sections
+	}
+	collect := t.Take
+	if collect == nil {
+		collect = Collect
+	}
+	found := collect(ctx, o)
+	if err := ctx.Err(); err != nil {
+		return summary{}, err
+	}
+	head, sum := headOf(found)
+	head.CollectedAt, head.DurationMS = begun.UTC(), time.Since(begun).Milliseconds()
+	answer, err := c.Inventory(ctx, head)
+	if err != nil {
+		return sum, fmt.Errorf("send the inventory: %w", err)
+	}
+	wanted := map[string]bool{}
+	for _, name := range answer.Want {
+		wanted[name] = true
+	}
+	for n, s := range found {
+		if wanted[s.Name] && head.Sections[n].SHA256 != "" {
+			if err := c.Section(ctx, s.Name, s.SHA256, head.CollectedAt, s.Lines); err != nil {
+				return sum, fmt.Errorf("send section %s of the inventory: %w", s.Name, err)
+			}
+			sum.sent++
+		}
+		found[n].Lines = nil // not needed any more
+	}
+	return sum, nil
+}
+
+// headOf describes the sections. One that is over a limit is told without its rows.
+func headOf(found []Section) (protocol.InventoryHead, summary) {
+	head := protocol.InventoryHead{Protocol: protocol.Version, Sections: []protocol.SectionHead{}}
+	var sum summary
+	for _, s := range found {
+		h := protocol.SectionHead{Name: s.Name, SHA256: s.SHA256, Rows: s.Rows, Bytes: int64(len(s.Lines)), Problem: cut(s.Problem, maxProblem)}
+		if s.Rows > protocol.MaxSectionRows || len(s.Lines) > protocol.MaxSectionBytes {
+			h = protocol.SectionHead{Name: s.Name, Problem: fmt.Sprintf("%d rows of %d bytes are more than the %d rows and %d bytes that a server takes",
+				s.Rows, len(s.Lines), protocol.MaxSectionRows, protocol.MaxSectionBytes)}
+		}
+		if h.Problem != "" {
+			sum.problems = append(sum.problems, h.Name+": "+h.Problem)
+		}
+		head.Sections = append(head.Sections, h)
+	}
+	sum.sections = len(head.Sections)
+	return head, sum
+}
+
+// cut shortens a text to at most so many bytes of valid UTF-8.
+func cut(s string, most int) string {
+	return strings.ToValidUTF8(s[:min(len(s), most)], "")
+}
