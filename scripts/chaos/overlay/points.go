@@ -113,7 +113,7 @@ func ServerPoints() []Rule {
 		hit(ingest, "server.ingest.before-commit", "refused, effects, err := s.store.apply(ctx, all)"),
 		hit(store, "server.ingest.in-transaction", "return w.regate(moved)"),
 		hit(ingest, "server.ingest.after-commit", "if err == nil {\n\t\ts.tell(effects)"),
-		hit(ingest, "server.ingest.before-ack", "s.metrics.reports.Add(float64(len(ack.IDs)))"),
+		hit("server/internal/ingest/ingest.go", "server.ingest.before-ack", "s.metrics.reports.Add(float64(len(ack.IDs)))"),
 		{File: service, Anchor: "func (s *Service) tell(e effects) {", After: `point.Hit("server.before-wake")`},
 		hit(admin, "server.assign.before-commit", "row, e, err := s.store.assign(ctx, row, pkg, targets, newIDs)"),
 		hit(admin, "server.assign.after-commit", "s.log.Info(\"package assigned\""),
