@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 
@@ -20,26 +21,43 @@ var inventoryScenarios = map[string]scenario{
 	"list-software-history":        {good: on("/software/", (*world).software, "/history")},
 	"list-device-software":         {good: on("/devices/", (*world).inventory, "/software?q=tool")},
 	"list-device-software-history": {good: on("/devices/", (*world).inventory, "/software/history")},
-	"create-uninstall":             {good: uninstall},
+	"create-uninstall":             {good: uninstall, conflict: uninstallTwice},
 	"list-device-events":           {good: at("/device-events?kind=disk_low,device_silent&since=2026-01-01T00:00:00Z")},
 }
 
 // inventory is a device that has sent one.
 func (w *world) inventory(t *testing.T) string {
-	w.pc.Inventory(t, map[string][]byte{
+	sendInventory(t, w.pc)
+	return w.pc.ID
+}
+
+func sendInventory(t *testing.T, d *servertest.Device) {
+	t.Helper()
+	d.Inventory(t, map[string][]byte{
 		protocol.SectionCPUs: servertest.Lines(t, protocol.CPU{Row: protocol.Row{Key: "socket-0", Name: "X1"}, Cores: 2}),
 		protocol.SectionSoftware: servertest.Lines(t, protocol.Software{
 			Row: protocol.Row{Key: "pkg:deb/debian/tool@1.0?arch=amd64", Name: "tool"}, Version: "1.0", Source: "dpkg",
 		}),
 	})
-	return w.pc.ID
 }
 
+// uninstall asks a device for it that has the program.
 func uninstall(t *testing.T, w *world) request {
 	t.Helper()
+	w.made++
+	d := w.Enroll(t, w.admin, fmt.Sprint("pc", w.made))
+	sendInventory(t, d)
 	return request{path: "/uninstalls", body: map[string]any{
-		"device_ids": []string{w.inventory(t)}, "software": []string{"pkg:deb/debian/tool@1.0?arch=amd64"}, "stop_at_failure": true, "limit_seconds": 60,
+		"device_ids": []string{d.ID}, "software": []string{"pkg:deb/debian/tool@1.0?arch=amd64"}, "stop_at_failure": true, "limit_seconds": 60,
 	}}
+}
+
+// uninstallTwice asks for it while it is under way.
+func uninstallTwice(t *testing.T, w *world) request {
+	t.Helper()
+	r := uninstall(t, w)
+	w.act(t, r.path, r.body)
+	return r
 }
 
 // software is a title.
