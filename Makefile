@@ -22,8 +22,9 @@ UNIT_PACKAGES = $$(go list ./... | grep -v -e /scripts/e2e -e /node_modules/)
 WEB_SOURCES   = $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -type f ! -path '*/test-results/*' \
                   ! -path '*/playwright-report/*' ! -name '*.go' -print 2>/dev/null)
 GOLANGCI := .tools/golangci-lint
+NFPM     := .tools/nfpm
 
-.PHONY: help build programs cross web gen test test-deps test-unit test-web test-e2e test-large test-browser test-short chaos fuzz bench bench-resident lint fmt run clean
+.PHONY: help build programs cross packages web gen test test-deps test-unit test-web test-e2e test-large test-browser test-short chaos fuzz bench bench-resident lint fmt run clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +44,14 @@ cross: web ## build the three programs for linux, windows and darwin on amd64 an
 	  GOOS=$$os GOARCH=$$arch $(GOBUILD) -o $$dir/muster-server$$suffix $(SRC_muster-server); \
 	  GOOS=$$os GOARCH=$$arch $(GOBUILD) -o $$dir/muster-agent$$suffix $(SRC_muster-agent); \
 	  GOOS=$$os GOARCH=$$arch $(GOBUILD) -o $$dir/muster$$suffix $(SRC_muster); echo $$dir; done
+
+packages: web $(NFPM) ## build .deb and .rpm of agent and server for amd64 and arm64 into bin/packages/
+	@rm -rf bin/packages
+	@for arch in amd64 arm64; do dir=bin/cross/linux-$$arch; mkdir -p $$dir; \
+	  for program in $(PROGRAMS); do \
+	    case $$program in muster-server) src=$(SRC_muster-server);; muster-agent) src=$(SRC_muster-agent);; *) src=$(SRC_muster);; esac; \
+	    GOOS=linux GOARCH=$$arch $(GOBUILD) -o $$dir/$$program $$src; done; \
+	  scripts/packaging/pack.sh '$(VERSION)' $$arch $$dir bin/packages; done
 
 web: web/dist/index.html ## build the web page, only when its sources changed
 
@@ -68,7 +77,7 @@ test-unit: web/dist/index.html ## Go tests with the race detector, on SQLite and
 test-web: web/node_modules/.package-lock.json ## types and unit tests of the web page
 	cd web && npm test
 
-test-e2e: build ## the real programs over real TLS
+test-e2e: build $(NFPM) ## the real programs over real TLS
 	go test -count=1 -shuffle=on -timeout 14m ./scripts/e2e/...
 
 test-large: build ## archives of more than 4 GiB through server and agent, with an eye on memory (minutes, 24 GiB of disk)
@@ -96,6 +105,10 @@ bench-resident: ## measure what the waiting agent costs: 10 minutes (IDLE) after
 $(GOLANGCI): scripts/tools/go.mod scripts/tools/go.sum
 	@mkdir -p .tools
 	cd scripts/tools && CGO_ENABLED=0 go build -trimpath -o ../../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(NFPM): scripts/tools/go.mod scripts/tools/go.sum
+	@mkdir -p .tools
+	cd scripts/tools && CGO_ENABLED=0 go build -trimpath -o ../../$@ github.com/goreleaser/nfpm/v2/cmd/nfpm
 
 lint: $(GOLANGCI) ## formatting, go vet, golangci-lint and the rules of the house
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \

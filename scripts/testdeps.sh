@@ -10,6 +10,8 @@ needed=(
 	"chromium chromium the web page in a real browser"
 	"debootstrap debootstrap the chroot into which a Debian package is installed"
 	"iproute2 ip tests that cut the network"
+	"systemd systemd-analyze checks of the service units"
+	"rpm rpm reading the packages for systems with rpm"
 )
 
 missing=()

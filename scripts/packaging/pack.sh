@@ -1,0 +1,22 @@
+#!/bin/sh
+# pack.sh VERSION ARCH PROGRAMS OUT [agent|server]...: packs what was built in the folder PROGRAMS for ARCH
+# (amd64, arm64) as .deb and .rpm into the folder OUT. VERSION is as `git describe` says it. The same files
+# give the same packages: their times are that of the commit.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+version=$1 arch=$2 programs=$(cd "$3" && pwd) out=$4
+shift 4
+[ $# -gt 0 ] || set -- agent server
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+cd "$here/../.."
+
+PACKAGE_VERSION=$("$here/version.sh" "$version")
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
+ARCH=$arch PROGRAMS=$programs
+export PACKAGE_VERSION SOURCE_DATE_EPOCH ARCH PROGRAMS
+for what in "$@"; do
+	for format in deb rpm; do
+		.tools/nfpm package --config "$here/$what.yaml" --packager "$format" --target "$out/" >/dev/null
+	done
+done
