@@ -17,9 +17,12 @@ import (
 	"syscall"
 
 	"github.com/muster/muster/agent/internal/proc"
+	"github.com/muster/muster/agent/internal/removal"
+	"github.com/muster/muster/agent/internal/service"
 	"github.com/muster/muster/agent/internal/task"
 	"github.com/muster/muster/agent/internal/task/deploy"
 	"github.com/muster/muster/agent/internal/task/inventory"
+	"github.com/muster/muster/agent/internal/task/remove"
 	"github.com/muster/muster/agent/internal/task/software"
 	"github.com/muster/muster/packages/atomicfile"
 	"github.com/muster/muster/packages/buildinfo"
@@ -32,6 +35,8 @@ const (
 	exitOK     = 0
 	exitFailed = 1
 	exitUsage  = 2
+	// exitRemoved tells service managers not to start the agent again.
+	exitRemoved = service.ExitRemoved
 )
 
 const usage = `muster-agent: inventory and software deployment, the part on the device
@@ -42,6 +47,8 @@ const usage = `muster-agent: inventory and software deployment, the part on the 
   muster-agent once   [--data DIR]            check in once, do what is asked, deliver, end
   muster-agent status [--data DIR] [--json]   how the agent stands
   muster-agent inventory [--sections NAME,…] [--processes]   print what an inventory finds, and send nothing
+  muster-agent service install|uninstall|start|stop|status [--data DIR]   the agent as a service, where no package made it one
+  muster-agent uninstall [--data DIR] [--force]   tell the servers goodbye and leave this computer; --force: do not tell
   muster-agent version
 
 The data directory is /var/lib/muster-agent for root, else ~/.local/share/muster-agent.
@@ -57,6 +64,7 @@ func tasks() map[string]task.Func {
 	return map[string]task.Func{
 		protocol.TaskDeploy:    new(deploy.Deployer).Run,
 		protocol.TaskInventory: inventory.Task{Software: installed}.Run,
+		protocol.TaskRemove:    remove.Run,
 	}
 }
 
@@ -68,6 +76,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 			return task.Main(args[1], tasks(), stderr)
 		case proc.ArgRunner:
 			return proc.RunnerMain(args[1], stderr)
+		case removal.Arg:
+			return removalMain(args[1], stderr)
 		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -76,6 +86,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.Is(err, errRemoved):
+		return exitRemoved
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(stdout, usage)
 		return exitOK
@@ -104,6 +116,10 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		return status(rest, stdout)
 	case "inventory":
 		return printInventory(ctx, rest, stdout)
+	case "service":
+		return manage(ctx, rest, stdout)
+	case "uninstall":
+		return uninstall(ctx, rest, stdout, stderr)
 	case "version", "--version":
 		_, err := fmt.Fprintln(stdout, "muster-agent", buildinfo.String())
 		return err

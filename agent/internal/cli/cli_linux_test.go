@@ -29,7 +29,7 @@ const asAgent = "MUSTER_TEST_AGENT"
 
 func TestMain(m *testing.M) {
 	// Runners and tasks are started by the agent with a small environment, so their arguments tell them.
-	if os.Getenv(asAgent) != "" || (len(os.Args) == 3 && (os.Args[1] == "runner" || os.Args[1] == "task")) {
+	if os.Getenv(asAgent) != "" || (len(os.Args) == 3 && (os.Args[1] == "runner" || os.Args[1] == "task" || os.Args[1] == "removal")) {
 		os.Exit(cli.Main(os.Args[1:], os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())

@@ -4,22 +4,38 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
+	"os"
 
 	"github.com/muster/muster/agent/internal/config"
 	"github.com/muster/muster/agent/internal/local"
+	"github.com/muster/muster/agent/internal/removal"
 	"github.com/muster/muster/agent/internal/resident"
+	"github.com/muster/muster/agent/internal/service"
 	"github.com/muster/muster/packages/logging"
 )
 
-// run stays until it is told to stop.
+// run stays until it is told to stop, or until the agent is removed from this computer.
 func run(ctx context.Context, args []string, stderr io.Writer) error {
 	resident.Tune()
-	return withResident("run", args, stderr, func(r *resident.Resident) error { return r.Run(ctx) })
+	return service.Run(ctx, func(ctx context.Context) error {
+		for {
+			// Begins anew after a server was left: that is rare, and nothing then lingers in this process.
+			err := withResident("run", args, stderr, func(r *resident.Resident) error { return r.Run(ctx) })
+			if !errors.Is(err, resident.ErrLeft) || ctx.Err() != nil {
+				return err
+			}
+		}
+	})
 }
 
 // once checks in once, does what is asked and delivers.
 func once(ctx context.Context, args []string, stderr io.Writer) error {
-	return withResident("once", args, stderr, func(r *resident.Resident) error { return r.Once(ctx) })
+	err := withResident("once", args, stderr, func(r *resident.Resident) error { return r.Once(ctx) })
+	if errors.Is(err, resident.ErrLeft) {
+		return withResident("once", args, stderr, func(*resident.Resident) error { return nil })
+	}
+	return err
 }
 
 func withResident(name string, args []string, stderr io.Writer, use func(*resident.Resident) error) error {
@@ -35,6 +51,12 @@ func withResident(name string, args []string, stderr io.Writer, use func(*reside
 	if err != nil {
 		return err
 	}
+	if err := sweepLeft(dir); err != nil {
+		return err
+	}
+	if removal.Marked(dir) {
+		return goOnRemoving(dir, logging.New(stderr, conf.Level(), logging.Tagged))
+	}
 	o := resident.Options{DataDir: dir, Config: conf}
 	if conf.Listener.Enabled { // its log action shows the last lines
 		ring := new(local.Ring)
@@ -46,4 +68,25 @@ func withResident(name string, args []string, stderr io.Writer, use func(*reside
 		return err
 	}
 	return errors.Join(use(r), r.Close())
+}
+
+// sweepLeft removes what is left of servers; with the last of them the agent is to be removed.
+func sweepLeft(dir string) error {
+	return resident.SweepLeft(dir, func() error { return removal.Mark(dir) })
+}
+
+// errRemoved says that this agent is on its way from the computer.
+var errRemoved = errors.New("the agent is being removed from this computer")
+
+// goOnRemoving hands the rest to a process that outlives this one.
+func goOnRemoving(dir string, log *slog.Logger) error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if err := removal.Start(dir, program); err != nil {
+		return err
+	}
+	log.Info("this was the last server: the agent is removed from this computer")
+	return errRemoved
 }

@@ -229,3 +229,12 @@ func (s *Store) write(name string, v any) error {
 	}
 	return nil
 }
+
+// Forget removes the identity for a server, first of all in its folder: without it the folder is none of a server.
+func Forget(dataDir, name string) error {
+	dir := Open(dataDir, name).Dir()
+	if err := os.Remove(filepath.Join(dir, identityFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forget server %q: %w", name, err)
+	}
+	return atomicfile.SyncDir(dir)
+}

@@ -73,12 +73,17 @@ func writeHolder(file *os.File, owner string) error {
 // describeHolder reads who holds the lock. The holder may be just writing it, so anything unreadable is
 // no error.
 func describeHolder(file *os.File) string {
-	var h holder
-	data, err := io.ReadAll(io.NewSectionReader(file, 0, 4096))
-	if err != nil || json.Unmarshal(data, &h) != nil || h.PID == 0 {
+	h, ok := readHolder(file)
+	if !ok {
 		return "another process"
 	}
 	return fmt.Sprintf("process %d, %s, since %s", h.PID, filepath.Base(h.Program), h.Since.Format(time.RFC3339))
+}
+
+func readHolder(file *os.File) (holder, bool) {
+	var h holder
+	data, err := io.ReadAll(io.NewSectionReader(file, 0, 4096))
+	return h, err == nil && json.Unmarshal(data, &h) == nil && h.PID != 0
 }
 
 // Held reports whether somebody holds the lock at path for himself alone. It asks for a shared lock, so
@@ -93,4 +98,21 @@ func Held(path string) (held bool, err error) {
 	}
 	held, err = lockFile(file, true)
 	return held, errors.Join(err, file.Close())
+}
+
+// Holder returns the process id of who holds the lock at path for himself alone; 0 when nobody does, or when
+// the file does not say.
+func Holder(path string) (pid int, err error) {
+	if held, err := Held(path); err != nil || !held {
+		return 0, err
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	h, ok := readHolder(file)
+	if !ok {
+		h.PID = 0 // it is being written
+	}
+	return h.PID, file.Close()
 }

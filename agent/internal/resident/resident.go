@@ -72,6 +72,7 @@ type Resident struct {
 	changed  chan struct{}              // the status changed
 	burst    *time.Timer
 	listener *local.Listener
+	parting  chan struct{} // a removal task has ended
 
 	mu      sync.Mutex
 	units   []*unit
@@ -90,7 +91,7 @@ func New(o Options) (*Resident, error) {
 	}
 	r := &Resident{
 		o: o, log: o.Log, lock: lock, since: time.Now().UTC(),
-		changed: make(chan struct{}, 1),
+		changed: make(chan struct{}, 1), parting: make(chan struct{}, 1),
 	}
 	r.listener = r.newListener()
 	for l := range r.work {
@@ -203,8 +204,10 @@ func Tune() {
 }
 
 // Run stays until ctx ends. Task processes end with it; the command of a deployment does not, and is
-// attached to again at the next start.
+// attached to again at the next start. The error is ErrLeft when a server was left.
 func (r *Resident) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	r.log.Info("agent starts", "data", r.o.DataDir, "servers", len(r.servers()))
 	var wg sync.WaitGroup
 	for _, u := range r.servers() {
@@ -214,14 +217,19 @@ func (r *Resident) Run(ctx context.Context) error {
 	wg.Go(func() { r.writeStatusAll(ctx) })
 	wg.Go(func() { r.listener.Run(ctx) })
 	wg.Go(func() { r.keepHouse(ctx) })
+	wg.Go(func() { r.farewells(ctx, func() { stop(ErrLeft) }) })
 	wg.Go(func() { r.runTasks(ctx, looking) })
 	r.runTasks(ctx, changing)
 	wg.Wait()
 	r.log.Info("agent stops")
-	return r.writeStatus(true)
+	if err := r.writeStatus(true); err != nil || !errors.Is(context.Cause(ctx), ErrLeft) {
+		return err
+	}
+	return ErrLeft
 }
 
-// Once checks in at every server, runs what is offered until nothing more may run now, and delivers.
+// Once checks in at every server, runs what is offered until nothing more may run now, and delivers. ErrLeft is
+// among its errors when a server was left.
 func (r *Resident) Once(ctx context.Context) error {
 	var errs []error
 	for _, u := range r.servers() {
@@ -239,8 +247,16 @@ func (r *Resident) Once(ctx context.Context) error {
 		}
 	}
 	for _, u := range r.servers() {
-		if err := u.session.Flush(ctx); err != nil {
+		deliver := u.session.Flush
+		leaves := u.look()
+		if leaves {
+			deliver = func(ctx context.Context) error { return r.farewell(ctx, u) }
+		}
+		switch err := deliver(ctx); {
+		case err != nil:
 			errs = append(errs, fmt.Errorf("server %q: %w", u.name, err))
+		case leaves:
+			errs = append(errs, ErrLeft)
 		}
 	}
 	return errors.Join(append(errs, ctx.Err(), r.writeStatus(true))...)

@@ -36,6 +36,8 @@ type unit struct {
 	sent, received int64
 	// untrusted says why nothing may be begun: the newest offer came with refused trust documents.
 	untrusted string
+	// leaving says that the removal task has ended: nothing more is begun for this server.
+	leaving bool
 }
 
 // longestWait is longer than any task waits: a time beyond it was named by a clock that was ahead and has
@@ -248,7 +250,7 @@ func (u *unit) next(l lane, now time.Time) (it item, ok bool, again time.Time) {
 	defer u.mu.Unlock()
 	gate := slices.ContainsFunc(u.queue, isGate)
 	for _, i := range u.queue {
-		if i.lane() != l || gate && i.task.Kind == protocol.TaskDeploy && !isGate(i) && !i.started {
+		if i.lane() != l || u.leaving && !i.started || gate && i.task.Kind == protocol.TaskDeploy && !isGate(i) && !i.started {
 			continue
 		}
 		at := u.later[i.id()]

@@ -138,6 +138,13 @@ func (r *Resident) runTask(ctx context.Context, u *unit, it item) {
 		u.log.Error("settle an attempt", logging.Attempt, a.ID(), logging.Err, err)
 	}
 	u.done(it)
+	if it.task.Kind == protocol.TaskRemove && u.look() {
+		select {
+		case r.parting <- struct{}{}:
+		default:
+		}
+		return // nothing follows but the farewell
+	}
 	if isGate(it) && end.State != protocol.StateSucceeded && end.State != protocol.StateNotApplicable {
 		if n := u.drop(); n > 0 {
 			u.log.Info("a priority-0 package did not succeed: the rest waits for the next check-in", "held", n)
