@@ -165,7 +165,7 @@ func newWorld(t *testing.T, fault overlay.Fault, devices int, aims []string) *wo
 func (w *world) enroll(t *testing.T, a *node, enrollment string) {
 	t.Helper()
 	require.NoError(t, os.MkdirAll(a.data, 0o700))
-	config := `{"schedule": "@every 10s", "jitter": "0s", "log_level": "debug"}`
+	config := `{"schedule": "@every 10s", "jitter": "0s", "log_level": "debug", "listener": {"enabled": false}}`
 	require.NoError(t, os.WriteFile(filepath.Join(a.data, "agent.json"), []byte(config), 0o600))
 	a.args = []string{"run", "--data", a.data}
 	points := []string{"enroll.before-ask", "enroll.answered", "enroll.trusted", "file.identity.json.before-rename", "file.trust.json.before-rename", "file.identity.json.after-rename"}

@@ -138,7 +138,7 @@ func TestIdentity_kills(t *testing.T) {
 			n := newNode(t, t.TempDir(), chaos, "agent", overlay.AgentPoints())
 			require.NoError(t, n.command("enroll", "--data", n.data, s.enrollment(t)).Run())
 			device := n.deviceID(t)
-			require.NoError(t, os.WriteFile(filepath.Join(n.data, "agent.json"), []byte(`{"schedule":"@every 10s","jitter":"0s"}`), 0o600))
+			require.NoError(t, os.WriteFile(filepath.Join(n.data, "agent.json"), []byte(`{"schedule":"@every 10s","jitter":"0s","listener":{"enabled":false}}`), 0o600))
 			n.args = []string{"run", "--data", n.data}
 			n.keep(t)
 			s.awaitConnected(t, device)
