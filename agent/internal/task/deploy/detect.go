@@ -1,7 +1,6 @@
 package deploy
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,11 +9,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"runtime"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/muster/muster/agent/internal/proc"
+	"github.com/muster/muster/agent/internal/task/software"
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/instruction"
 	"github.com/muster/muster/packages/protocol"
@@ -22,9 +21,6 @@ import (
 
 // detectLimit is how long a detection command may take.
 const detectLimit = time.Minute
-
-// dpkgStatus is Debian's list of installed packages.
-const dpkgStatus = "/var/lib/dpkg/status"
 
 // detectBefore ends the attempt when the package is there already. A rule that this device cannot
 // evaluate is refused: running the package blindly is what the rule is there to prevent.
@@ -50,7 +46,7 @@ func (d *deployment) detected(ctx context.Context) (bool, error) {
 	rule := d.doc.Detect
 	switch {
 	case rule.Software != nil:
-		return detectSoftware(*rule.Software, dpkgStatus)
+		return detectSoftware(ctx, *rule.Software, software.Options{Log: d.log})
 	case rule.File != nil:
 		return detectFile(*rule.File)
 	default:
@@ -66,51 +62,17 @@ func (d *deployment) detected(ctx context.Context) (bool, error) {
 	}
 }
 
-func detectSoftware(rule instruction.SoftwareRule, status string) (bool, error) {
-	file, err := os.Open(status)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, fault.New(fault.Unsupported, "cannot tell whether %q is installed: detection by software name is implemented for Debian packages only, and this device (%s) has none", rule.Name, runtime.GOOS)
-	}
+// detectSoftware looks into every list of installed software that the device has. The version is as its
+// list writes it; of an rpm the epoch may be left out.
+func detectSoftware(ctx context.Context, rule instruction.SoftwareRule, o software.Options) (bool, error) {
+	rows, err := software.Installed(ctx, o, rule.Name)
 	if err != nil {
-		return false, fmt.Errorf("read the installed packages: %w", err)
+		return false, fmt.Errorf("cannot tell whether %q is installed: %w", rule.Name, err)
 	}
-	defer file.Close()
-	return dpkgInstalled(file, rule)
-}
-
-// dpkgInstalled looks for an installed package in dpkg's status format.
-func dpkgInstalled(r io.Reader, rule instruction.SoftwareRule) (bool, error) {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(make([]byte, 64<<10), 4<<20)
-	var name, version string
-	var installed bool
-	match := func() bool {
-		return installed && name == rule.Name && (rule.Version == "" || version == rule.Version)
-	}
-	for lines.Scan() {
-		text := lines.Text()
-		if text == "" {
-			if match() {
-				return true, nil
-			}
-			name, version, installed = "", "", false
-			continue
-		}
-		key, value, _ := strings.Cut(text, ":")
-		value = strings.TrimSpace(value)
-		switch key {
-		case "Package":
-			name = value
-		case "Version":
-			version = value
-		case "Status":
-			installed = strings.HasSuffix(value, " installed")
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return false, fmt.Errorf("read the installed packages: %w", err)
-	}
-	return match(), nil
+	return slices.ContainsFunc(rows, func(row protocol.Software) bool {
+		ref, err := software.Parse(row.Key)
+		return rule.Version == "" || rule.Version == row.Version || err == nil && rule.Version == ref.Version
+	}), nil
 }
 
 func detectFile(rule instruction.FileRule) (bool, error) {

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/muster/muster/agent/internal/task/software"
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/instruction"
 )
@@ -26,8 +28,18 @@ Package: last
 Status: hold ok installed
 Version: 7`
 
+// dpkgRoot is the root of a system with dpkg's status file.
+func dpkgRoot(t *testing.T, status string) string {
+	t.Helper()
+	root := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(root, "var/lib/dpkg"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(root, "var/lib/dpkg/status"), []byte(status), 0o600))
+	return root
+}
+
 func TestDpkgInstalled(t *testing.T) {
 	t.Parallel()
+	root := dpkgRoot(t, dpkgText)
 	cases := map[string]struct {
 		rule instruction.SoftwareRule
 		want bool
@@ -44,23 +56,30 @@ func TestDpkgInstalled(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := dpkgInstalled(strings.NewReader(dpkgText), c.rule)
+			got, err := detectSoftware(t.Context(), c.rule, software.Options{Root: root})
 			require.NoError(t, err)
 			require.Equal(t, c.want, got)
 		})
 	}
-	_, err := detectSoftware(instruction.SoftwareRule{Name: "x"}, filepath.Join(t.TempDir(), "none"))
+	_, err := detectSoftware(t.Context(), instruction.SoftwareRule{Name: "x"}, software.Options{Root: t.TempDir()})
 	require.ErrorContains(t, err, "cannot tell")
 	require.Equal(t, fault.Unsupported, fault.CodeOf(err))
 }
 
-func FuzzDpkgInstalled(f *testing.F) {
-	f.Add(dpkgText)
-	f.Add("Package: editor\x00\n\n\n:")
-	f.Fuzz(func(t *testing.T, text string) {
-		_, err := dpkgInstalled(strings.NewReader(text), instruction.SoftwareRule{Name: "editor"})
+// TestRPMInstalled: other lists than dpkg's count as well; the version is given with the epoch or without.
+func TestRPMInstalled(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(root, "var/lib/rpm"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(root, "var/lib/rpm/rpmdb.sqlite"), nil, 0o600))
+	o := software.Options{Root: root, Run: func(context.Context, string, ...string) ([]byte, error) {
+		return []byte("editor\x1f2\x1f1.0\x1f3.el9\x1fnoarch\x1f1\x1f1\x1f\x1fan editor\x1e"), nil
+	}}
+	for version, want := range map[string]bool{"": true, "1.0-3.el9": true, "2:1.0-3.el9": true, "1.0": false} {
+		got, err := detectSoftware(t.Context(), instruction.SoftwareRule{Name: "editor", Version: version}, o)
 		require.NoError(t, err)
-	})
+		require.Equal(t, want, got, version)
+	}
 }
 
 func TestDetectFile(t *testing.T) {

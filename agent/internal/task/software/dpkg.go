@@ -53,8 +53,8 @@ func readDpkg(s *scan) error {
 			if s.ctx.Err() != nil {
 				return nil
 			}
-			_, err := strconv.Atoi(name) // dpkg's own are called 0000 and so on, what it is about to write tmp.i
-			if len(all) < protocol.MaxSectionRows && (err == nil || strings.HasSuffix(folder, ".d") && !strings.HasSuffix(name, ".md5sums")) {
+			numbered := strings.Trim(name, "0123456789") == "" // what dpkg is about to write is called tmp.i
+			if len(all) < protocol.MaxSectionRows && (numbered || strings.HasSuffix(folder, ".d") && !strings.HasSuffix(name, ".md5sums")) {
 				read(folder + "/" + name)
 			}
 		}

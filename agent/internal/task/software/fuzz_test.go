@@ -18,7 +18,7 @@ func fuzzRows(t *testing.T, root, name string, read func(s *scan) error) {
 		err := read(s)
 		require.LessOrEqual(t, len(s.rows), protocol.MaxSectionRows)
 		return err
-	}}})
+	}, false}})
 	checkRows(t, rows)
 }
 

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -41,6 +42,8 @@ type Options struct {
 type source struct {
 	name string
 	read func(*scan) error
+	// system marks the sources that a system itself is made of; the others come beside it.
+	system bool
 }
 
 // commandLimit is how long a command may take.
@@ -54,10 +57,31 @@ func List(ctx context.Context, o Options) ([]protocol.Software, error) {
 	return rows, err
 }
 
-// Sources returns the names of the sources that exist on this system, sorted; List asks no others.
-func Sources(ctx context.Context, o Options) ([]string, error) {
-	_, present, err := list(ctx, o, sources())
-	return present, err
+// Installed returns the programs of a name, by what people or their source call them, that are installed as
+// they should be. The error is a fault of code unsupported where no source exists, and names the system's
+// own sources that could not be read when nothing was found: the program may be in there.
+func Installed(ctx context.Context, o Options, name string) ([]protocol.Software, error) {
+	all := sources()
+	rows, present, err := list(ctx, o, all)
+	if rows == nil {
+		return nil, err
+	}
+	if len(present) == 0 && err == nil {
+		return nil, fault.New(fault.Unsupported, "this device (%s) has no list of installed software that is known here", runtime.GOOS)
+	}
+	rows = slices.DeleteFunc(rows, func(row protocol.Software) bool {
+		ref, err := Parse(row.Key)
+		return row.Condition != "" || row.Name != name && (err != nil || ref.Name != name)
+	})
+	if len(rows) > 0 || err == nil {
+		return rows, nil
+	}
+	if o.Log != nil {
+		o.Log.Info("not all lists of installed software can be read", "err", err)
+	}
+	own := slices.DeleteFunc(all, func(src source) bool { return !src.system })
+	_, _, err = list(ctx, o, own)
+	return nil, err
 }
 
 func list(ctx context.Context, o Options, from []source) ([]protocol.Software, []string, error) {

@@ -171,14 +171,14 @@ func TestList_aSourceLosesItsOwnRowsOnly(t *testing.T) {
 		}
 	}
 	rows, present, err := list(t.Context(), Options{Root: t.TempDir()}, []source{
-		{"zeta", row("last")},
+		{"zeta", row("last"), false},
 		{"broken", func(s *scan) error {
 			require.NoError(t, row("half")(s))
 			return fault.New(fault.Invalid, "it is torn")
-		}},
-		{"buggy", func(*scan) error { return fmt.Errorf("%d", []int{}[len(os.Args)+5]) }},
-		{"absent", func(*scan) error { return nil }},
-		{"alpha", row("first")},
+		}, false},
+		{"buggy", func(*scan) error { return fmt.Errorf("%d", []int{}[len(os.Args)+5]) }, false},
+		{"absent", func(*scan) error { return nil }, false},
+		{"alpha", row("first"), false},
 	})
 	require.ErrorContains(t, err, "broken: it is torn")
 	require.ErrorContains(t, err, "buggy: the reader of this source failed")
@@ -196,7 +196,7 @@ func TestList_isBounded(t *testing.T) {
 			s.add(Ref{Name: "p", Version: fmt.Sprint(i)}, protocol.Software{Row: protocol.Row{Name: "p"}, Summary: long})
 		}
 		return nil
-	}}})
+	}, false}})
 	require.ErrorContains(t, err, "flood: ")
 	require.ErrorContains(t, err, "programs that were left out")
 	require.Equal(t, fault.TooLarge, fault.CodeOf(err))
@@ -214,4 +214,32 @@ func TestList_endsWithItsContext(t *testing.T) {
 	rows, err := List(ctx, Options{Root: t.TempDir()})
 	require.ErrorIs(t, err, context.Canceled)
 	require.Nil(t, rows)
+}
+
+func TestInstalled(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{
+		dpkgDir + "/status": "Package: editor\nStatus: hold ok installed\nVersion: 2:1.0-3\n\n" +
+			"Package: half\nStatus: install ok half-configured\nVersion: 1\n\nPackage: gone\nStatus: deinstall ok config-files\nVersion: 1\n",
+		"usr/local/lib/node_modules/broken/package.json":     "[]",
+		flatpakDir + "/app/org.x.Y/x/stable/active/metadata": "",
+	}
+	o := fixture{files: files}.place(t)
+	for name, want := range map[string]int{"editor": 1, "half": 0, "gone": 0, "other": 0, "org.x.Y": 1} {
+		rows, err := Installed(t.Context(), o, name)
+		require.NoError(t, err, "what comes beside the system's own packages and is broken is no reason to stop")
+		require.Len(t, rows, want, name)
+	}
+
+	files["lib/apk/db/installed/file"] = ""
+	o = fixture{files: files}.place(t)
+	rows, err := Installed(t.Context(), o, "editor")
+	require.NoError(t, err)
+	require.Len(t, rows, 1)
+	_, err = Installed(t.Context(), o, "other")
+	require.ErrorContains(t, err, "apk: read /lib/apk/db/installed", "it may be in there")
+	require.NotContains(t, err.Error(), "npm")
+
+	_, err = Installed(t.Context(), Options{Root: t.TempDir()}, "editor")
+	require.Equal(t, fault.Unsupported, fault.CodeOf(err))
 }

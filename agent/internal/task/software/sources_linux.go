@@ -3,9 +3,9 @@ package software
 // sources are asked in this order.
 func sources() []source {
 	return []source{
-		{"dpkg", readDpkg}, {"rpm", readRPM}, {"apk", readAPK}, {"pacman", readPacman},
-		{"portage", readPortage}, {"xbps", readXBPS}, {"slackware", readSlackware},
-		{"snap", readSnap}, {"flatpak", readFlatpak}, {"brew", readBrew}, {"nix", readNix},
-		{"pip", readPip}, {"npm", readNpm}, {"gem", readGem},
+		{"dpkg", readDpkg, true}, {"rpm", readRPM, true}, {"apk", readAPK, true}, {"pacman", readPacman, true},
+		{"portage", readPortage, true}, {"xbps", readXBPS, true}, {"slackware", readSlackware, true},
+		{"snap", readSnap, false}, {"flatpak", readFlatpak, false}, {"brew", readBrew, false}, {"nix", readNix, false},
+		{"pip", readPip, false}, {"npm", readNpm, false}, {"gem", readGem, false},
 	}
 }

@@ -3,4 +3,6 @@
 package software
 
 // sources are asked in this order.
-func sources() []source { return []source{{"pip", readPip}, {"npm", readNpm}, {"gem", readGem}} }
+func sources() []source {
+	return []source{{"pip", readPip, false}, {"npm", readNpm, false}, {"gem", readGem, false}}
+}

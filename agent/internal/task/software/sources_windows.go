@@ -1,4 +1,4 @@
 package software
 
 // sources are asked in this order.
-func sources() []source { return []source{{"windows", readRegistry}} }
+func sources() []source { return []source{{"windows", readRegistry, true}} }
