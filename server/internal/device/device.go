@@ -39,6 +39,7 @@ type Device struct {
 	LastSeenAt       *time.Time
 	OpenTasks        int            // that are not deployments
 	Facts            protocol.Facts // not filled by Authenticate
+	Footprint        *Footprint     // filled by Get; nil when the agent has told none
 
 	machineID     string
 	instanceID    string
@@ -120,6 +121,9 @@ func (s *Service) Get(ctx context.Context, id string) (Device, error) {
 	d := row.device()
 	if err := json.Unmarshal([]byte(row.Facts), &d.Facts); err != nil {
 		return Device{}, fmt.Errorf("read facts of device %s: %w", id, err)
+	}
+	if d.Footprint, err = s.store.footprint(ctx, id); err != nil {
+		return Device{}, err
 	}
 	s.overlay(&d)
 	return d, nil

@@ -363,6 +363,43 @@ func TestLastSeen_isBatched(t *testing.T) {
 	})
 }
 
+// What an agent says it costs is known at once, written with the last-seen times, and bounded.
+func TestFootprint_isBatched(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, e *env) {
+		a, b := e.enroll(false), e.enroll(false)
+		told := protocol.Footprint{Since: store.Now().Add(-time.Hour), CPUMS: 70, RSSBytes: 7 << 20, RSSHighBytes: 9 << 20, TaskHighBytes: 1, SentBytes: 2, ReceivedBytes: -3}
+		tell := func(c computer, f *protocol.Footprint) {
+			d, err := e.svc.Authenticate(t.Context(), c.bearer())
+			require.NoError(t, err)
+			_, err = e.svc.CheckIn(t.Context(), d, protocol.CheckInRequest{Footprint: f})
+			require.NoError(t, err)
+		}
+		tell(a, &told)
+		tell(a, nil) // one that says nothing takes nothing back
+		tell(b, nil)
+		stored, err := e.restart().Get(t.Context(), a.id)
+		require.NoError(t, err)
+		require.Nil(t, stored.Footprint, "no write of its own")
+		now, err := e.svc.Get(t.Context(), a.id)
+		require.NoError(t, err)
+		told.ReceivedBytes = 0
+		require.Equal(t, told, now.Footprint.Footprint)
+		for range 2 { // inserted, then updated
+			require.NoError(t, e.svc.Flush(t.Context()))
+			stored, err = e.restart().Get(t.Context(), a.id)
+			require.NoError(t, err)
+			require.Equal(t, told, stored.Footprint.Footprint)
+			require.WithinDuration(t, time.Now(), stored.Footprint.ReportedAt, time.Minute)
+			told.CPUMS += 5
+			tell(a, &told)
+		}
+		other, err := e.svc.Get(t.Context(), b.id)
+		require.NoError(t, err)
+		require.Nil(t, other.Footprint)
+	})
+}
+
 func TestUpdateFacts_newestWinAndAreBounded(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, e *env) {

@@ -27,6 +27,11 @@ func cleanFacts(f protocol.Facts, now time.Time) protocol.Facts {
 	f.MachineID, f.BootID = clean(f.MachineID, 128), clean(f.BootID, 128)
 	f.Timezone, f.AgentVersion = clean(f.Timezone, maxShort), clean(f.AgentVersion, 64)
 	f.IPs, f.MACs, f.TasksAllowed = cleanList(f.IPs), cleanList(f.MACs), cleanList(f.TasksAllowed)
+	f.Manufacturer, f.Product = clean(f.Manufacturer, maxShort), clean(f.Product, maxShort)
+	f.ProductUUID, f.Serial, f.Virtualisation = clean(f.ProductUUID, 64), clean(f.Serial, maxShort), clean(f.Virtualisation, 40)
+	if f.Modules != nil {
+		f.Modules = cleanList(f.Modules)
+	}
 	f.Cores = max(0, f.Cores)
 	f.MemoryBytes = max(0, f.MemoryBytes)
 	f.BootedAt = cleanTime(f.BootedAt, now)

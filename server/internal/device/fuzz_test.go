@@ -24,9 +24,10 @@ func FuzzCleanFacts(f *testing.F) {
 		}
 		now := time.Now().UTC().Truncate(time.Millisecond)
 		got := device.CleanFacts(facts, now)
-		short := append(append(append([]string{got.OSVersion, got.Timezone}, got.IPs...), got.MACs...), got.TasksAllowed...)
+		short := append(append(append([]string{got.OSVersion, got.Timezone, got.Manufacturer, got.Product, got.Serial}, got.IPs...), got.MACs...), got.TasksAllowed...)
+		short = append(short, got.Modules...)
 		for limit, texts := range map[int][]string{
-			40: {got.OS, got.Arch}, 64: {got.AgentVersion}, 120: short, 128: {got.MachineID, got.BootID},
+			40: {got.OS, got.Arch, got.Virtualisation}, 64: {got.AgentVersion, got.ProductUUID}, 120: short, 128: {got.MachineID, got.BootID},
 			255: {got.Hostname, got.OSName, got.Kernel, got.CPU},
 		} {
 			for _, s := range texts {
@@ -38,7 +39,7 @@ func FuzzCleanFacts(f *testing.F) {
 			}
 		}
 		require.NotEmpty(t, got.Hostname)
-		require.LessOrEqual(t, max(len(got.IPs), len(got.MACs), len(got.TasksAllowed)), 64)
+		require.LessOrEqual(t, max(len(got.IPs), len(got.MACs), len(got.TasksAllowed), len(got.Modules)), 64)
 		require.False(t, got.ChangedAt.After(now) || got.BootedAt.After(now))
 		_, err := json.Marshal(got)
 		require.NoError(t, err)

@@ -46,6 +46,7 @@ type DeviceView struct {
 	OpenDeployments  int             `json:"open_deployments"`
 	OpenTasks        int             `json:"open_tasks" doc:"that are not deployments"`
 	Facts            *protocol.Facts `json:"facts,omitempty" doc:"only when one device is asked for"`
+	Footprint        *Footprint      `json:"footprint,omitempty" doc:"what the agent has cost the computer; only when one device is asked for"`
 }
 
 func (a *API) views(ctx context.Context, devices []Device) ([]DeviceView, error) {
@@ -80,7 +81,7 @@ func (a *API) one(ctx context.Context, d Device, err error) (*viewOutput, error)
 	if err != nil {
 		return nil, err
 	}
-	views[0].Facts = &d.Facts
+	views[0].Facts, views[0].Footprint = &d.Facts, d.Footprint
 	return &viewOutput{Body: views[0]}, nil
 }
 

@@ -19,20 +19,43 @@ type sighting struct {
 	trust int
 	agent string
 	// changed says that more than the time differs from the row.
-	changed bool
+	changed   bool
+	footprint *Footprint // nil when none was told
+}
+
+// Footprint is what the agent has cost its computer, as of the check-in that told it.
+type Footprint struct {
+	ReportedAt time.Time `json:"reported_at"`
+	protocol.Footprint
+}
+
+// cleanFootprint bounds what a device claims.
+func cleanFootprint(f *protocol.Footprint, now time.Time) *Footprint {
+	if f == nil {
+		return nil
+	}
+	return &Footprint{ReportedAt: now, Footprint: protocol.Footprint{
+		Since: cleanTime(f.Since, now), CPUMS: max(0, f.CPUMS), RSSBytes: max(0, f.RSSBytes), RSSHighBytes: max(0, f.RSSHighBytes),
+		TaskHighBytes: max(0, f.TaskHighBytes), SentBytes: max(0, f.SentBytes), ReceivedBytes: max(0, f.ReceivedBytes),
+	}}
 }
 
 // CheckIn takes note of a check-in and returns the device as it stands afterwards. The usual one
-// writes nothing: the time goes to memory. A restarted agent, new facts or an identity seen twice
+// writes nothing: the time and the agent's footprint go to memory. A restarted agent, new facts or an identity seen twice
 // are written at once.
 func (s *Service) CheckIn(ctx context.Context, d Device, req protocol.CheckInRequest) (Device, error) {
 	now := store.Now()
 	agent := clean(req.AgentVersion, 64)
-	s.mu.Lock()
-	s.seen[d.ID] = sighting{
+	seen := sighting{
 		at: now, trust: max(0, req.TrustVersion), agent: agent,
-		changed: req.TrustVersion != d.TrustVersion || agent != d.AgentVersion,
+		changed:   req.TrustVersion != d.TrustVersion || agent != d.AgentVersion,
+		footprint: cleanFootprint(req.Footprint, now),
 	}
+	s.mu.Lock()
+	if seen.footprint == nil {
+		seen.footprint = s.seen[d.ID].footprint
+	}
+	s.seen[d.ID] = seen
 	s.mu.Unlock()
 	if req.Facts != nil {
 		f := *req.Facts
@@ -100,9 +123,12 @@ func (s *Service) overlay(d *Device) {
 	if seen.agent != "" {
 		d.AgentVersion = seen.agent
 	}
+	if seen.footprint != nil {
+		d.Footprint = seen.footprint
+	}
 }
 
-// Run writes last-seen times every few seconds until ctx ends, and once more then.
+// Run writes last-seen times and footprints every few seconds until ctx ends, and once more then.
 func (s *Service) Run(ctx context.Context) {
 	ticker := time.NewTicker(s.flush)
 	defer ticker.Stop()
@@ -123,7 +149,7 @@ func (s *Service) Run(ctx context.Context) {
 	}
 }
 
-// Flush writes the last-seen times gathered in memory. What could not be written is kept.
+// Flush writes the last-seen times and footprints gathered in memory. What could not be written is kept.
 func (s *Service) Flush(ctx context.Context) error {
 	s.mu.Lock()
 	batch := s.seen
@@ -135,8 +161,11 @@ func (s *Service) Flush(ctx context.Context) error {
 	if err := s.store.writeSeen(ctx, batch); err != nil {
 		s.mu.Lock()
 		for id, old := range batch {
-			if _, newer := s.seen[id]; !newer {
+			if newer, ok := s.seen[id]; !ok {
 				s.seen[id] = old
+			} else if newer.footprint == nil {
+				newer.footprint = old.footprint
+				s.seen[id] = newer
 			}
 		}
 		s.mu.Unlock()

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
@@ -200,7 +202,7 @@ func (s *deviceStore) updateFacts(ctx context.Context, id string, f protocol.Fac
 }
 
 // writeSeen writes a batch of sightings: one statement for all that only came by, one each for those
-// whose versions changed.
+// whose versions changed; and what the agents cost, many with one statement.
 func (s *deviceStore) writeSeen(ctx context.Context, batch map[string]sighting) error {
 	var plain []string
 	var newest time.Time
@@ -230,12 +232,63 @@ func (s *deviceStore) writeSeen(ctx context.Context, batch map[string]sighting) 
 				return err
 			}
 		}
-		return nil
+		return writeFootprints(tx, batch)
 	})
 	if err != nil {
 		return fmt.Errorf("write last-seen times: %w", err)
 	}
 	return nil
+}
+
+type footprintRow struct {
+	DeviceID      string `gorm:"primaryKey"`
+	ReportedAt    time.Time
+	Since         time.Time
+	CPUMS         int64 `gorm:"column:cpu_ms"`
+	RSSBytes      int64 `gorm:"column:rss_bytes"`
+	RSSHighBytes  int64 `gorm:"column:rss_high_bytes"`
+	TaskHighBytes int64
+	SentBytes     int64
+	ReceivedBytes int64
+}
+
+func (footprintRow) TableName() string { return "device_footprints" }
+
+// footprint reads what the agent told last; nil when it has told nothing.
+func (s *deviceStore) footprint(ctx context.Context, id string) (*Footprint, error) {
+	var r footprintRow
+	err := s.db.With(ctx).Where("device_id = ?", id).Take(&r).Error
+	if errors.Is(err, gorm.ErrRecordNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read footprint: %w", err)
+	}
+	return &Footprint{ReportedAt: r.ReportedAt, Footprint: protocol.Footprint{
+		Since: r.Since, CPUMS: r.CPUMS, RSSBytes: r.RSSBytes, RSSHighBytes: r.RSSHighBytes, TaskHighBytes: r.TaskHighBytes,
+		SentBytes: r.SentBytes, ReceivedBytes: r.ReceivedBytes,
+	}}, nil
+}
+
+// footprintsAtOnce is how many rows one statement writes.
+const footprintsAtOnce = 200
+
+// writeFootprints writes those that a batch of sightings brought, many with one statement.
+func writeFootprints(tx *gorm.DB, batch map[string]sighting) error {
+	var told []footprintRow
+	for id, seen := range batch {
+		if f := seen.footprint; f != nil {
+			told = append(told, footprintRow{
+				DeviceID: id, ReportedAt: f.ReportedAt, Since: f.Since, CPUMS: f.CPUMS, RSSBytes: f.RSSBytes, RSSHighBytes: f.RSSHighBytes,
+				TaskHighBytes: f.TaskHighBytes, SentBytes: f.SentBytes, ReceivedBytes: f.ReceivedBytes,
+			})
+		}
+	}
+	if len(told) == 0 {
+		return nil
+	}
+	slices.SortFunc(told, func(a, b footprintRow) int { return strings.Compare(a.DeviceID, b.DeviceID) }) // two nodes lock in one order
+	return tx.Clauses(clause.OnConflict{UpdateAll: true}).CreateInBatches(told, footprintsAtOnce).Error
 }
 
 // chunks cuts ids into parts that fit one statement.
