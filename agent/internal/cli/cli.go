@@ -64,6 +64,7 @@ func tasks() map[string]task.Func {
 	return map[string]task.Func{
 		protocol.TaskDeploy:    new(deploy.Deployer).Run,
 		protocol.TaskInventory: inventory.Task{Software: installed}.Run,
+		protocol.TaskUninstall: new(software.Uninstaller).Run,
 		protocol.TaskRemove:    remove.Run,
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"time"
@@ -51,6 +52,14 @@ type Config struct {
 	Inventory Inventory `json:"inventory"`
 	// Servers restricts single servers, by the name they were enrolled under.
 	Servers []Server `json:"servers"`
+	// Uninstall restricts what may be uninstalled, by whichever server.
+	Uninstall Uninstall `json:"uninstall"`
+}
+
+// Uninstall restricts uninstalling.
+type Uninstall struct {
+	// Protected are names of programs that stay, with the wildcards of path.Match: "*", "?", "[a-z]".
+	Protected []string `json:"protected"`
 }
 
 // Listener says whether and to whom the agent answers by HTTP.
@@ -210,6 +219,11 @@ func (c Config) Validate() error {
 			if !slices.Contains(Kinds(), kind) {
 				add(field+".tasks_allowed", "%q is no kind of task; this agent knows %v", kind, Kinds())
 			}
+		}
+	}
+	for n, pattern := range c.Uninstall.Protected {
+		if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
+			add(fmt.Sprintf("uninstall.protected[%d]", n), "%q is no name, with * or ? or [a-z] where anything may stand", pattern)
 		}
 	}
 	return errors.Join(problems...)

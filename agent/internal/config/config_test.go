@@ -67,6 +67,7 @@ func TestLoad_bad(t *testing.T) {
 		"unknown task":    {`{"servers": [{"name": "a", "tasks_allowed": ["deplyo"]}]}`, `"deplyo" is no kind of task`},
 		"listener's port": {`{"listener": {"port": 65536}}`, "listener.port: 65536 is not between"},
 		"listener's key":  {`{"listener": {"Lan": true}}`, `spelled "Lan"`},
+		"protected name":  {`{"uninstall": {"protected": ["good-*", "bad["]}}`, `uninstall.protected[1]: "bad["`},
 		"server schedule": {`{"servers": [{"name": "a", "schedule": "never"}]}`, "cannot be read"},
 	}
 	for name, c := range cases {

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,6 +49,29 @@ func TryLock(path, owner string) (lock *Lock, heldBy string, err error) {
 	}
 	return &Lock{file: file}, "", nil
 }
+
+// AwaitLock takes a lock that a dying predecessor may still hold for a moment. When another process goes on
+// holding it for the whole limit, the error is ErrHeld and heldBy describes that process.
+func AwaitLock(ctx context.Context, path, owner string, limit time.Duration) (lock *Lock, heldBy string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(lockTick)
+	defer tick.Stop()
+	for {
+		lock, heldBy, err := TryLock(path, owner)
+		if !errors.Is(err, ErrHeld) {
+			return lock, heldBy, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, heldBy, err
+		case <-tick.C:
+		}
+	}
+}
+
+// lockTick is how often AwaitLock tries.
+const lockTick = 20 * time.Millisecond
 
 // Unlock gives the lock back. Where a runner was started with it, it stays held until that has ended. It
 // may be repeated: on Windows starting a runner has given the lock back already.

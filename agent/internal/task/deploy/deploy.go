@@ -37,8 +37,7 @@ const (
 	stallLimit = 2 * time.Minute  // without a byte while fetching
 	lockWait   = 30 * time.Second // for a former process of the same attempt to end
 	changeWait = 2 * time.Second  // for the runner of the attempt before, which has written its status, to end
-	lockTick   = 20 * time.Millisecond
-	minRetry   = time.Minute // first wait of a waiting attempt
+	minRetry   = time.Minute      // first wait of a waiting attempt
 	maxRetry   = 15 * time.Minute
 	sayAgain   = time.Hour // after which an unchanged reason to wait is reported again
 )
@@ -135,7 +134,7 @@ func (d *deployment) open(ctx context.Context) error {
 	if err := d.attempt.Begin(d.in.Task); err != nil {
 		return err
 	}
-	if d.guard, _, err = waitLock(ctx, d.attempt.LockPath(), "task deploy", lockWait); err != nil {
+	if d.guard, _, err = proc.AwaitLock(ctx, d.attempt.LockPath(), "task deploy", lockWait); err != nil {
 		return fmt.Errorf("wait for a former process of this attempt: %w", err)
 	}
 	if d.journal, d.records, err = d.attempt.Journal(); err != nil {
@@ -162,26 +161,6 @@ func (d *deployment) close() {
 	}
 	if err := errors.Join(append(errs, unlock(d.change), unlock(d.guard))...); err != nil {
 		d.log.Warn("close the attempt", logging.Err, err)
-	}
-}
-
-// waitLock takes a lock that a dying predecessor may still hold for a moment. When another process goes
-// on holding it, the error is proc.ErrHeld and holder describes that process.
-func waitLock(ctx context.Context, path, owner string, limit time.Duration) (lock *proc.Lock, holder string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	tick := time.NewTicker(lockTick)
-	defer tick.Stop()
-	for {
-		lock, holder, err := proc.TryLock(path, owner)
-		if !errors.Is(err, proc.ErrHeld) {
-			return lock, holder, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, holder, err
-		case <-tick.C:
-		}
 	}
 }
 

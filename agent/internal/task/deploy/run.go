@@ -20,7 +20,7 @@ import (
 // perform changes the computer: it takes the change lock, judges expiry, journals `started` and runs the
 // command or places the files.
 func (d *deployment) perform(ctx context.Context) error {
-	lock, holder, err := waitLock(ctx, d.in.ChangeLock, "deploy "+d.task.PackageName, changeWait)
+	lock, holder, err := proc.AwaitLock(ctx, d.in.ChangeLock, "deploy "+d.task.PackageName, changeWait)
 	if ctx.Err() != nil {
 		return errors.Join(ctx.Err(), unlock(lock))
 	}
