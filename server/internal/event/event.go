@@ -40,6 +40,7 @@ const (
 	DeviceApproved    = "device_approved"
 	DeviceQuarantined = "device_quarantined"
 	DeviceRevoked     = "device_revoked"
+	DeviceRemoved     = "device_removed"
 )
 
 // Event is one thing that happened.
@@ -105,6 +106,8 @@ func (s *Service) DeviceChanged(ctx context.Context, c device.Change) {
 		e.Kind, e.Message = DeviceQuarantined, "The device was quarantined: it may only send inventories until an admin decides."
 	case protocol.DeviceRevoked:
 		e.Kind, e.Message = DeviceRevoked, "The device was revoked."
+	case protocol.DeviceRemoved:
+		e.Kind, e.Message = DeviceRemoved, "The device was removed: its agent has left."
 	default:
 		return
 	}

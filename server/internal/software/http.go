@@ -43,7 +43,7 @@ type SoftwareDetail struct {
 type InstalledSoftware struct {
 	DeviceID    string     `json:"device_id"`
 	Hostname    string     `json:"hostname"`
-	State       string     `json:"state" enum:"pending,active,quarantined,revoked" doc:"of the device"`
+	State       string     `json:"state" enum:"pending,active,quarantined,revoked,removed" doc:"of the device"`
 	SoftwareID  string     `json:"software_id"`
 	Key         string     `json:"key" doc:"the program's unique id on the device, as uninstalling takes it"`
 	Name        string     `json:"name"`

@@ -30,7 +30,7 @@ const (
 // keepHistory is how long changes are kept.
 const keepHistory = 2 * 365 * 24 * time.Hour
 
-// cleanEvery is how often old changes, and what revoked devices had, are looked for.
+// cleanEvery is how often old changes, and what revoked and removed devices had, are looked for.
 const cleanEvery = time.Hour
 
 // Change is one thing that changed on a device.
@@ -78,13 +78,13 @@ func (s *Service) Run(ctx context.Context) {
 	}
 }
 
-// Clean does once what Run does. A revoked device counts no longer: its list is removed without a word in
+// Clean does once what Run does. A revoked or removed device counts no longer: its list is removed without a word in
 // the history, for nothing happened to its programs.
 func (s *Service) Clean(ctx context.Context, now time.Time) error {
 	if err := s.store.deleteHistoryBefore(ctx, now.Add(-keepHistory)); err != nil {
 		return err
 	}
-	gone, err := s.store.revokedWithSoftware(ctx)
+	gone, err := s.store.goneWithSoftware(ctx)
 	if err != nil {
 		return err
 	}

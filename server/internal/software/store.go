@@ -115,12 +115,12 @@ func (c *catalogue) deleteHistoryBefore(ctx context.Context, t time.Time) error 
 	}
 }
 
-func (c *catalogue) revokedWithSoftware(ctx context.Context) ([]string, error) {
+func (c *catalogue) goneWithSoftware(ctx context.Context) ([]string, error) {
 	var ids []string
-	err := c.db.With(ctx).Table("devices").Where("state = ?", protocol.DeviceRevoked).
+	err := c.db.With(ctx).Table("devices").Where("state IN ?", []string{protocol.DeviceRevoked, protocol.DeviceRemoved}).
 		Where("EXISTS (SELECT 1 FROM device_software s WHERE s.device_id = devices.id)").Order("id").Pluck("id", &ids).Error
 	if err != nil {
-		return nil, fmt.Errorf("find revoked devices: %w", err)
+		return nil, fmt.Errorf("find devices that are gone: %w", err)
 	}
 	return ids, nil
 }

@@ -41,6 +41,7 @@ type incoming struct {
 	reportID string
 	time     time.Time // of the device's clock, within reason
 	taskID   string
+	left     bool // the agent says that it has left, with a task that it may have made itself
 	state    protocol.State
 	reason   protocol.Reason
 	message  string
@@ -126,6 +127,7 @@ func check(r protocol.Report, now time.Time) (incoming, error) {
 	if !reports(in.state) {
 		return in, fault.Field("task.state", "a task has no state %.40q", t.State)
 	}
+	in.left = t.Kind == protocol.TaskRemove && in.state == protocol.StateSucceeded
 	in.reason = protocol.Reason(cut(line(string(t.Reason)), mostReason))
 	in.message = cut(line(t.Message), protocol.MaxMessage)
 	if t.NextTry != nil && in.state == protocol.StateWaiting && t.NextTry.Year() >= 2000 && t.NextTry.Year() <= 9999 {

@@ -64,6 +64,8 @@ func (s *taskStore) ask(ctx context.Context, wishes []wish, batchID, who string,
 			if err != nil {
 				return err
 			}
+			w.note(t, timelineRow{Source: sourceAdmin, State: t.State, Message: "asked for by " + t.CreatedBy})
+			w.effects.wake = append(w.effects.wake, d.ID)
 			open[d.ID] = append(open[d.ID], t)
 			ids = append(ids, t.ID)
 		}
@@ -138,8 +140,6 @@ func (w *work) create(wanted wish, d deviceRow, batchID, who string, newID func(
 	}
 	w.rows[id] = t
 	w.fresh = append(w.fresh, t)
-	w.note(t, timelineRow{Source: sourceAdmin, State: t.State, Message: "asked for by " + t.CreatedBy})
-	w.effects.wake = append(w.effects.wake, d.ID)
 	return t, nil
 }
 

@@ -78,6 +78,12 @@ func (w *work) prefetch(group []*batch) (known map[reportKey]bool, err error) {
 // report applies one report.
 func (w *work) report(b *batch, r incoming, known map[reportKey]bool) error {
 	t := w.rows[r.taskID]
+	if t == nil && r.left {
+		var err error
+		if t, err = w.leftByItself(b.deviceID, r.taskID); err != nil {
+			return err
+		}
+	}
 	if t == nil {
 		return fault.New(fault.NotFound, "there is no task %s", r.taskID)
 	}
@@ -96,6 +102,16 @@ func (w *work) report(b *batch, r incoming, known map[reportKey]bool) error {
 		return w.remove(t.DeviceID)
 	}
 	return nil
+}
+
+// leftByItself makes the task of an agent that was removed on its device, where nobody asked the server.
+func (w *work) leftByItself(deviceID, id string) (*taskRow, error) {
+	devices, err := w.devices([]string{deviceID})
+	if err != nil {
+		return nil, err
+	}
+	return w.create(wish{deviceID, protocol.TaskRemove, protocol.RemoveTask{}}, devices[deviceID], id, "the device itself",
+		func() (string, error) { return id, nil })
 }
 
 // apply lets a report that is new do what it does.

@@ -227,6 +227,36 @@ func TestRemove_cancelledTooLate(t *testing.T) {
 	})
 }
 
+// An agent that is removed on its device tells so with a task that it made itself.
+func TestRemove_onTheDeviceItself(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, e *env) {
+		dev, other := e.device(), e.device()
+		own := task.Task{ID: reportID(), Kind: protocol.TaskRemove}
+		for _, state := range []protocol.State{protocol.StateStarted, protocol.StateRefused} {
+			ack, gone, err := e.svc.Ingest(t.Context(), dev, []protocol.Report{report(own, state, "")})
+			require.NoError(t, err)
+			require.False(t, gone)
+			require.Len(t, ack.Refused, 1, "a device makes no other tasks")
+		}
+		last := report(own, protocol.StateSucceeded, protocol.ReasonDone)
+		require.True(t, e.say(dev, last))
+		require.True(t, e.say(dev, last))
+		d, err := e.devices.Get(t.Context(), dev)
+		require.NoError(t, err)
+		require.Equal(t, protocol.DeviceRemoved, d.State)
+		made := e.get(own.ID)
+		require.Equal(t, "the device itself", made.CreatedBy)
+		require.Equal(t, []string{"device succeeded/done"}, steps(made))
+		ack, _, err := e.svc.Ingest(t.Context(), other, []protocol.Report{report(own, protocol.StateSucceeded, protocol.ReasonDone)})
+		require.NoError(t, err)
+		require.Len(t, ack.Refused, 1, "it is another device's")
+		d, err = e.devices.Get(t.Context(), other)
+		require.NoError(t, err)
+		require.Equal(t, protocol.DeviceActive, d.State)
+	})
+}
+
 func TestRemove_deniedByTheDevice(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, e *env) {
