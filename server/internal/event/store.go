@@ -145,12 +145,13 @@ func (s *eventStore) back(ctx context.Context) (made []Event, err error) {
 	now := store.Now()
 	err = s.db.Tx(ctx, func(tx *gorm.DB) error {
 		var found []struct {
-			silentDevice
-			State string
-			Since time.Time
+			ID         string
+			Hostname   string
+			LastSeenAt time.Time
+			Since      time.Time
 		}
 		err := tx.Table("event_conditions AS c").Joins("JOIN devices d ON d.id = c.device_id").
-			Select("d.id, d.hostname, d.last_seen_at, d.state, c.since").
+			Select("d.id, d.hostname, d.last_seen_at, c.since").
 			Where("c.kind = ? AND (d.last_seen_at > c.since OR d.state NOT IN ?)", DeviceSilent, watched()).
 			Order("d.id").Find(&found).Error
 		if err != nil {

@@ -160,7 +160,7 @@ func Forget(tx *gorm.DB, deviceID string) error {
 // present reads what the device has.
 func present(tx *gorm.DB, deviceID string) ([]entry, error) {
 	var found []struct {
-		installedRow
+		Row     installedRow `gorm:"embedded"`
 		Name    string
 		Version string
 	}
@@ -173,8 +173,8 @@ func present(tx *gorm.DB, deviceID string) ([]entry, error) {
 	out := make([]entry, len(found))
 	for i, f := range found {
 		out[i] = entry{
-			key: f.SoftwareKey, title: f.TitleID, versionID: f.VersionID, name: f.Name, version: f.Version, size: f.SizeBytes,
-			installed: f.InstalledAt, arch: f.Arch, essential: f.Essential, defect: f.Defect,
+			key: f.Row.SoftwareKey, title: f.Row.TitleID, versionID: f.Row.VersionID, name: f.Name, version: f.Version, size: f.Row.SizeBytes,
+			installed: f.Row.InstalledAt, arch: f.Row.Arch, essential: f.Row.Essential, defect: f.Row.Defect,
 		}
 	}
 	return out, nil
