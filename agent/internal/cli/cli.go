@@ -52,7 +52,9 @@ const usage = `muster-agent: inventory and software deployment, the part on the 
   muster-agent version
 
 The data directory is /var/lib/muster-agent for root, else ~/.local/share/muster-agent.
-Its agent.json says when to check in and what each server may ask for.
+Its agent.json says when to check in, when to make inventories and what each server may ask for.
+An agent that runs takes up a server that it was enrolled at by itself. Enrollment strings in the file
+"enrollment" of the data directory, one a line, are tried until they succeed.
 `
 
 // errUsage marks an error that is answered with the exit code for wrong usage.

@@ -118,7 +118,7 @@ func TestUsage(t *testing.T) {
 		"bad string":         {[]string{"enroll", "--data", dir, "x"}, 1, "not an enrollment string"},
 		"damaged string":     {[]string{"enroll", "--data", dir, "MUSTER1-x"}, 1, "copy it again"},
 		"missing file":       {[]string{"enroll", "--data", dir, "--enrollment-file", filepath.Join(dir, "none")}, 1, "no such file"},
-		"not enrolled":       {[]string{"run", "--data", dir}, 1, "run muster-agent enroll first"},
+		"not enrolled":       {[]string{"once", "--data", dir}, 1, "run muster-agent enroll first"},
 		"never ran":          {[]string{"status", "--data", dir}, 1, "no agent has run"},
 		"no such task":       {[]string{"task", "brew"}, 2, `no task is called "brew"`},
 		"version":            {[]string{"version"}, 0, "muster-agent"},

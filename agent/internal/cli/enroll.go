@@ -68,7 +68,7 @@ func enroll(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	next := "start the agent with: muster-agent run --data " + dir
 	if running, err := resident.Running(dir); err == nil && running {
-		next = "an agent runs already on " + dir + ": restart it, so that it serves this server too"
+		next = "the agent that runs on " + dir + " takes this server up by itself"
 	}
 	_, err = fmt.Fprintln(stdout, next)
 	return err

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/muster/muster/agent/internal/local"
 	"github.com/muster/muster/agent/internal/resident"
 	"github.com/muster/muster/agent/internal/session"
+	"github.com/muster/muster/packages/protocol"
 )
 
 // status tells how the agent of a data directory stands.
@@ -42,37 +44,22 @@ func printStatus(w io.Writer, s resident.Status) error {
 	if s.Stopped {
 		head = fmt.Sprintf("muster-agent does not run; what it said last, at %s:", clock(s.Written))
 	}
-	lines := []string{head}
-	if s.Attempt != "" && !s.Stopped {
-		lines = append(lines, "working on attempt "+s.Attempt)
-	}
-	if s.Queued > 0 && !s.Stopped {
-		lines = append(lines, "tasks in the queue: "+strconv.Itoa(s.Queued))
-	}
+	lines := []string{head, "  " + costLine(s.Footprint)}
 	if !s.Stopped {
+		for _, t := range s.Running {
+			lines = append(lines, strings.TrimRight(fmt.Sprintf("at work for %s: %s %s", t.Server, t.Kind, t.ID), " "))
+		}
 		lines = append(lines, listenerLines(s.Listener)...)
 	}
+	if s.PendingEnrollments > 0 {
+		lines = append(lines, fmt.Sprintf("enrollment strings that wait: %d; %s", s.PendingEnrollments, s.EnrollmentProblem))
+	}
+	if len(s.Servers) == 0 {
+		lines = append(lines, "enrolled at no server: see muster-agent help")
+	}
 	for _, u := range s.Servers {
-		connection := "not connected (check-ins by HTTPS)"
-		switch {
-		case s.Stopped:
-			connection = "not connected"
-		case u.Connected:
-			connection = "connected"
-		}
-		lines = append(lines,
-			fmt.Sprintf("%s  %s", u.Server, u.URL),
-			fmt.Sprintf("  device %s  %s  %s", u.DeviceID, u.DeviceState, connection),
-			fmt.Sprintf("  last check-in %s, next %s, reports to deliver: %d", clock(u.LastCheckIn), clock(u.NextCheckIn), u.Undelivered))
-		if u.Lost > 0 {
-			lines = append(lines, fmt.Sprintf("  reports lost because the spool was full or damaged: %d", u.Lost))
-		}
-		if u.SkewSeconds != 0 {
-			lines = append(lines, "  "+session.SkewText(u.SkewSeconds))
-		}
-		if u.Problem != "" {
-			lines = append(lines, "  problem: "+u.Problem)
-		}
+		lines = append(lines, "")
+		lines = append(lines, serverLines(u, s.Stopped)...)
 	}
 	for _, line := range lines {
 		if _, err := fmt.Fprintln(w, line); err != nil {
@@ -80,6 +67,67 @@ func printStatus(w io.Writer, s resident.Status) error {
 		}
 	}
 	return nil
+}
+
+// costLine tells what the agent has cost since it started.
+func costLine(f protocol.Footprint) string {
+	return fmt.Sprintf("memory %s, at most %s, a task at most %s; processor %s; sent %s, received %s", size(f.RSSBytes), size(f.RSSHighBytes),
+		size(f.TaskHighBytes), (time.Duration(f.CPUMS) * time.Millisecond).Round(10*time.Millisecond), size(f.SentBytes), size(f.ReceivedBytes))
+}
+
+// size tells bytes to people.
+func size(n int64) string {
+	switch {
+	case n <= 0:
+		return "0"
+	case n < 10_000:
+		return strconv.FormatInt(n, 10) + " B"
+	case n < 10_000_000:
+		return strconv.FormatInt(n/1000, 10) + " kB"
+	default:
+		return strconv.FormatFloat(float64(n)/1e6, 'f', 1, 64) + " MB"
+	}
+}
+
+// serverLines tell how the agent stands with one server.
+func serverLines(u resident.ServerStatus, stopped bool) []string {
+	connection := "not connected (check-ins by HTTPS)"
+	switch {
+	case stopped:
+		connection = "not connected"
+	case u.Connected:
+		connection = "connected"
+	}
+	allowed := "nothing"
+	if len(u.TasksAllowed) > 0 {
+		allowed = strings.Join(u.TasksAllowed, ", ")
+	}
+	inventory := "none: this device's configuration does not let the server have one"
+	if slices.Contains(u.TasksAllowed, protocol.TaskInventory) {
+		inventory = fmt.Sprintf("last %s, next %s", clock(u.LastInventory), next(u.NextInventory))
+	}
+	lines := []string{
+		fmt.Sprintf("%s  %s", u.Server, u.URL),
+		fmt.Sprintf("  device       %s  %s  %s", u.DeviceID, u.DeviceState, connection),
+		fmt.Sprintf("  check-in     last %s, next %s", clock(u.LastCheckIn), clock(u.NextCheckIn)),
+		"  inventory    " + inventory,
+		"  may ask for  " + allowed,
+		fmt.Sprintf("  queue        tasks: %d, reports to deliver: %d", u.Queued, u.Undelivered),
+		fmt.Sprintf("  network      sent %s, received %s", size(u.SentBytes), size(u.ReceivedBytes)),
+	}
+	if u.Lost > 0 {
+		lines = append(lines, fmt.Sprintf("  reports lost because the spool was full or damaged: %d", u.Lost))
+	}
+	if u.SkewSeconds != 0 {
+		lines = append(lines, "  "+session.SkewText(u.SkewSeconds))
+	}
+	if u.Problem != "" {
+		lines = append(lines, "  problem: "+u.Problem)
+	}
+	if u.InventoryProblem != "" {
+		lines = append(lines, "  problem with the inventory: "+u.InventoryProblem)
+	}
+	return lines
 }
 
 // listenerLines tell how the agent's own listener stands; nothing when it is switched off.
@@ -95,6 +143,14 @@ func listenerLines(s local.State) []string {
 		lines = append(lines, "  listener: "+s.Problem)
 	}
 	return lines
+}
+
+// next is when something is due.
+func next(t time.Time) string {
+	if t.Before(time.Now()) {
+		return "now"
+	}
+	return clock(t)
 }
 
 func clock(t time.Time) string {

@@ -89,6 +89,9 @@ func (s *Store) Name() string { return s.name }
 // Dir is the server's folder.
 func (s *Store) Dir() string { return s.dir }
 
+// Folder is where the folders of all servers are.
+func Folder(dataDir string) string { return filepath.Join(dataDir, serversDir) }
+
 // List names the servers of a data directory, in order of their names.
 func List(dataDir string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(dataDir, serversDir))

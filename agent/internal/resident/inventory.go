@@ -56,7 +56,7 @@ func (u *unit) planInventories(sched schedule.Schedule, jitter time.Duration, bo
 func (u *unit) inventoryAt() (at time.Time, ok bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.roll.plan.Next, u.roll.wanted
+	return u.roll.plan.Next, u.roll.wanted && !u.leaving
 }
 
 // inventorySoon makes one due because the computer has changed.

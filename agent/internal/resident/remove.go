@@ -28,9 +28,6 @@ import (
 // leftFile says that a server has taken the final report: its folder is of no more use.
 const leftFile = "left"
 
-// pendingFile holds the enrollment strings that the agent has still to try.
-const pendingFile = "enrollment"
-
 // First and longest pause between two tries to deliver a final report.
 const (
 	farewellRetry    = 2 * time.Second
@@ -181,7 +178,7 @@ func SweepLeft(dataDir string, last func() error) error {
 		left = append(left, filepath.Base(filepath.Dir(mark)))
 	}
 	stay := slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(left, name) })
-	_, err = os.Stat(filepath.Join(dataDir, pendingFile))
+	_, err = os.Stat(filepath.Join(dataDir, EnrollmentFile))
 	if !stay && errors.Is(err, fs.ErrNotExist) {
 		if err := last(); err != nil {
 			return err

@@ -74,8 +74,15 @@ type Resident struct {
 	listener *local.Listener
 	parting  chan struct{} // a removal task has ended
 
+	look    chan struct{}     // the servers on the disk may have changed
+	strings chan struct{}     // the file of enrollment strings may have changed
+	serving sync.WaitGroup    // sessions, and servers that are let go of
+	broken  map[string]string // server → why it is left out, as it was said
+
 	mu      sync.Mutex
 	units   []*unit
+	leaving map[string]bool // servers that are being let go of
+	pending pending
 	running [looking + 1]*Task // the task process that runs, by lane
 }
 
@@ -91,7 +98,8 @@ func New(o Options) (*Resident, error) {
 	}
 	r := &Resident{
 		o: o, log: o.Log, lock: lock, since: time.Now().UTC(),
-		changed: make(chan struct{}, 1), parting: make(chan struct{}, 1),
+		changed: make(chan struct{}, 1), look: make(chan struct{}, 1), strings: make(chan struct{}, 1), parting: make(chan struct{}, 1),
+		broken: map[string]string{}, leaving: map[string]bool{},
 	}
 	r.listener = r.newListener()
 	for l := range r.work {
@@ -113,25 +121,16 @@ func (r *Resident) open() error {
 	if err != nil {
 		return err
 	}
-	if len(names) == 0 {
-		return fault.New(fault.NotFound, "this device is not enrolled at any server: run muster-agent enroll first (data directory %s)", r.o.DataDir)
-	}
 	r.burst = time.AfterFunc(releaseAfter, release)
-	var broken []error
 	for _, name := range names {
 		u, err := r.newUnit(name)
 		if err != nil {
-			broken = append(broken, fmt.Errorf("server %q: %w", name, err))
+			// One server whose enrollment was cut off must not keep the others from this device.
+			r.log.Error("a server is left out", "server", name, logging.Err, err)
+			r.broken[name] = err.Error()
 			continue
 		}
 		r.units = append(r.units, u)
-	}
-	if len(r.units) == 0 {
-		return errors.Join(broken...)
-	}
-	// One server whose enrollment was cut off must not keep the others from this device.
-	for _, err := range broken {
-		r.log.Error("a server is left out", logging.Err, err)
 	}
 	return nil
 }
@@ -143,7 +142,7 @@ func (r *Resident) newUnit(name string) (*unit, error) {
 	}
 	u := &unit{
 		name: name, store: identity.Open(r.o.DataDir, name), allowed: r.o.Config.Allowed(name),
-		later: map[string]time.Time{}, log: r.log.With("server", name),
+		later: map[string]time.Time{}, log: r.log.With("server", name), over: make(chan struct{}),
 	}
 	inventories, err := schedule.Parse(r.o.Config.Inventory.Schedule)
 	if err != nil {
@@ -159,10 +158,14 @@ func (r *Resident) newUnit(name string) (*unit, error) {
 		Host: session.Host{
 			Facts:    func() protocol.Facts { return Facts(r.o.Config, name) },
 			Attempts: u.unfinished,
-			Offer:    func(tasks []protocol.Task, untrusted error) { u.offer(tasks, untrusted); r.nudge() },
-			Offline:  func() { u.goOn(); r.nudge() },
-			Changed:  r.statusChanged,
-			Settled:  r.settled,
+			Offer: func(tasks []protocol.Task, untrusted error) {
+				u.offer(tasks, untrusted)
+				r.nudge()
+				nudge(r.look)
+			},
+			Offline: func() { u.goOn(); r.nudge() },
+			Changed: r.statusChanged,
+			Settled: r.settled,
 			Footprint: func() protocol.Footprint {
 				f := r.footprint()
 				u.mu.Lock()
@@ -176,6 +179,17 @@ func (r *Resident) newUnit(name string) (*unit, error) {
 		return nil, errors.Join(err, u.spool.Close())
 	}
 	return u, nil
+}
+
+// noServer says why there is nothing to do.
+func (r *Resident) noServer() error {
+	for name, why := range r.broken {
+		return fault.New(fault.Conflict, "server %q: %s", name, why)
+	}
+	if n, why := r.pendingState(); n > 0 {
+		return fault.New(fault.Unavailable, "this device is not enrolled at any server yet: %s", why)
+	}
+	return fault.New(fault.NotFound, "this device is not enrolled at any server: run muster-agent enroll first (data directory %s)", r.o.DataDir)
 }
 
 // Facts are what this device tells the named server about itself.
@@ -209,11 +223,15 @@ func (r *Resident) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	r.log.Info("agent starts", "data", r.o.DataDir, "servers", len(r.servers()))
+	if len(r.servers()) == 0 {
+		r.log.Warn("this device is not enrolled at any server: run muster-agent enroll, the agent takes it up from there", "data", r.o.DataDir)
+	}
 	var wg sync.WaitGroup
 	for _, u := range r.servers() {
-		u.goOnStarted()
-		wg.Go(func() { u.session.Run(ctx) })
+		r.serve(ctx, u)
 	}
+	wg.Go(func() { r.keepServers(ctx) })
+	wg.Go(func() { r.enrollAll(ctx) })
 	wg.Go(func() { r.writeStatusAll(ctx) })
 	wg.Go(func() { r.listener.Run(ctx) })
 	wg.Go(func() { r.keepHouse(ctx) })
@@ -221,6 +239,7 @@ func (r *Resident) Run(ctx context.Context) error {
 	wg.Go(func() { r.runTasks(ctx, looking) })
 	r.runTasks(ctx, changing)
 	wg.Wait()
+	r.serving.Wait()
 	r.log.Info("agent stops")
 	if err := r.writeStatus(true); err != nil || !errors.Is(context.Cause(ctx), ErrLeft) {
 		return err
@@ -231,6 +250,11 @@ func (r *Resident) Run(ctx context.Context) error {
 // Once checks in at every server, runs what is offered until nothing more may run now, and delivers. ErrLeft is
 // among its errors when a server was left.
 func (r *Resident) Once(ctx context.Context) error {
+	r.enrollPending(ctx)
+	r.takeUp()
+	if len(r.servers()) == 0 {
+		return r.noServer()
+	}
 	var errs []error
 	for _, u := range r.servers() {
 		u.goOnStarted()
@@ -264,10 +288,7 @@ func (r *Resident) Once(ctx context.Context) error {
 
 func (r *Resident) nudge() {
 	for _, c := range r.work {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
+		nudge(c)
 	}
 }
 

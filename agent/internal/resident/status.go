@@ -42,7 +42,10 @@ type Status struct {
 	Queued    int                `json:"queued_tasks"`
 	Footprint protocol.Footprint `json:"footprint"` // its octets are those of all servers
 	Servers   []ServerStatus     `json:"servers"`
-	Listener  local.State        `json:"listener"`
+	// Enrollment strings in the data directory that have not succeeded yet, and why.
+	PendingEnrollments int         `json:"pending_enrollments"`
+	EnrollmentProblem  string      `json:"enrollment_problem,omitempty"`
+	Listener           local.State `json:"listener"`
 }
 
 // Task is a task at work.
@@ -88,6 +91,7 @@ func (r *Resident) Status() Status {
 		Footprint: r.footprint(), Servers: []ServerStatus{}, Listener: r.listener.State(),
 	}
 	r.mu.Lock()
+	s.PendingEnrollments, s.EnrollmentProblem = r.pending.lines, r.pending.problem
 	for l, what := range r.running {
 		if what == nil {
 			continue

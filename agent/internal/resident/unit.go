@@ -2,6 +2,7 @@ package resident
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -24,6 +25,10 @@ type unit struct {
 	spool   *spool.Spool
 	allowed []string
 	log     *slog.Logger
+
+	stop context.CancelFunc // ends the session
+	over chan struct{}      // closed when the session has ended
+	busy sync.WaitGroup     // tasks that run in the server's name
 
 	mu     sync.Mutex
 	queue  []item

@@ -58,7 +58,10 @@ func (r *Resident) runTasks(ctx context.Context, l lane) {
 func (r *Resident) runNext(ctx context.Context, l lane, now time.Time) (again time.Time, ran bool) {
 	u, it, again := r.pick(l, now)
 	if u != nil {
-		r.runTask(ctx, u, it)
+		if release, ok := r.hold(u); ok {
+			r.runTask(ctx, u, it)
+			release()
+		}
 		return again, true
 	}
 	if l != looking {
@@ -66,7 +69,10 @@ func (r *Resident) runNext(ctx context.Context, l lane, now time.Time) (again ti
 	}
 	u, due := r.dueInventory(now)
 	if u != nil {
-		r.takeInventory(ctx, u)
+		if release, ok := r.hold(u); ok {
+			r.takeInventory(ctx, u)
+			release()
+		}
 		return again, true
 	}
 	if again.IsZero() || !due.IsZero() && due.Before(again) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -147,10 +148,23 @@ func (s *Session) refused(e *refusedError, pause time.Duration) time.Duration {
 }
 
 func (s *Session) dial(ctx context.Context) (*websocket.Conn, error) {
+	var shaken []func() bool
+	defer func() {
+		for _, stop := range shaken {
+			stop()
+		}
+	}()
 	d := websocket.Dialer{
 		Proxy: proxy.FromEnvironment, TLSClientConfig: s.client.TLS(), HandshakeTimeout: handshakeLimit,
 		ReadBufferSize: socketBuffer, WriteBufferSize: socketBuffer, Subprotocols: []string{protocol.SocketProtocol},
-		NetDialContext: s.client.Dial,
+	}
+	d.NetDialContext = func(limited context.Context, network, address string) (net.Conn, error) {
+		conn, err := s.client.Dial(limited, network, address)
+		if err == nil { // the handshake heeds its time limit alone
+			stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+			shaken = append(shaken, stop)
+		}
+		return conn, err
 	}
 	address := s.client.URL()
 	url := "wss" + strings.TrimPrefix(strings.TrimRight(address, "/"), "https") + protocol.PathSocket

@@ -1,0 +1,14 @@
+//go:build !linux
+
+package resident
+
+// watch tells of nothing: folders are looked at from time to time.
+type watch struct{}
+
+func newWatch() (*watch, error) { return &watch{}, nil }
+
+func (w *watch) set([]string) bool { return false }
+
+func (w *watch) changes() <-chan struct{} { return nil }
+
+func (w *watch) close() {}
