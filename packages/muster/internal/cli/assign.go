@@ -81,7 +81,7 @@ func (a *app) assign(ctx context.Context, f assignFlags) error {
 		return a.showAssignment(as)
 	}
 	a.note("assigned %s %s to %s (assignment %s)", as.PackageName, as.PackageVersion, count(as.DeviceCount, "device"), as.ID)
-	return a.watch(ctx, api, target{query: url.Values{"assignment_id": {as.ID}}}, f.timeout)
+	return a.watch(ctx, api, target{query: url.Values{"assignment_id": {as.ID}}}.watched(api), f.timeout)
 }
 
 // moment reads a time, or a duration from now.

@@ -232,7 +232,7 @@ Exit code 0: all succeeded or do not apply; 1: at least one did not; 4: --timeou
 					return err
 				}
 			}
-			return a.watch(c.Context(), api, t, timeout)
+			return a.watch(c.Context(), api, t.watched(api), timeout)
 		},
 	}
 	f.register(c)

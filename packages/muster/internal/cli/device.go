@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
@@ -13,11 +14,12 @@ import (
 )
 
 func (a *app) deviceCommand() *cobra.Command {
-	return group("device", "Show and admit devices",
+	return group("device", "Show, admit and manage devices",
 		a.deviceListCommand(),
 		a.deviceStep("show", "Show a device, by id or host name", "", (*client.Client).Device),
 		a.deviceStep("approve", "Let a pending or quarantined device work", "", (*client.Client).ApproveDevice),
-		a.deviceStep("revoke", "End a device's identity: it must be enrolled anew", "Revoke", (*client.Client).RevokeDevice))
+		a.deviceStep("revoke", "End a device's identity: it must be enrolled anew", "Revoke", (*client.Client).RevokeDevice),
+		a.deviceSoftwareCommand(), a.deviceInventoryCommand(), a.deviceUninstallCommand(), a.deviceRemoveCommand())
 }
 
 func (a *app) deviceListCommand() *cobra.Command {
@@ -50,7 +52,7 @@ func (a *app) deviceListCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&q, "search", "", "only hosts that contain `text`")
-	c.Flags().StringVar(&state, "state", "", "only pending, active, quarantined or revoked")
+	c.Flags().StringVar(&state, "state", "", "only pending, active, quarantined, revoked or removed")
 	c.Flags().BoolVar(&connected, "connected", false, "only devices that are connected now (=false: that are not)")
 	limitFlag(c, &limit)
 	return c
@@ -93,7 +95,7 @@ func (a *app) showDevice(d client.Device) error {
 		{"Device", d.Hostname}, {"Id", d.ID}, {"State", d.State}, {"Connected", yesNo(d.Connected)},
 		{"System", strings.TrimSpace(d.OSName + " " + d.OSVersion)}, {"Platform", d.OS + "/" + d.Arch}, {"Agent", d.AgentVersion},
 		{"Addresses", strings.Join(d.IPs, ", ")}, {"Last seen", when(d.LastSeenAt)}, {"Enrolled", when(d.EnrolledAt)},
-		{"Open deployments", strconv.Itoa(d.OpenDeployments)},
+		{"Open deployments", strconv.Itoa(d.OpenDeployments)}, {"Open tasks", strconv.Itoa(d.OpenTasks)},
 	}
 	if f := d.Facts; f != nil {
 		fields = append(fields, field{"Kernel", f.Kernel}, field{"CPU", f.CPU}, field{"Cores", strconv.Itoa(f.Cores)},
@@ -103,7 +105,17 @@ func (a *app) showDevice(d client.Device) error {
 			fields = append(fields, field{"Clock", clockSkew(f.ClockSkewSeconds)})
 		}
 	}
+	if f := d.Footprint; f != nil {
+		fields = append(fields, field{"Agent costs", footprint(*f)})
+	}
 	return a.details(d, fields)
+}
+
+// footprint says what an agent has cost its computer.
+func footprint(f client.Footprint) string {
+	return fmt.Sprintf("%s of processor time since %s, %s of memory now, %s at most, %s a task; %s sent, %s received",
+		time.Duration(f.CPUMS)*time.Millisecond, when(&f.Since), size(f.RSSBytes), size(f.RSSHighBytes), size(f.TaskHighBytes),
+		size(f.SentBytes), size(f.ReceivedBytes))
 }
 
 // clockSkew says how far a device's clock is from the server's.

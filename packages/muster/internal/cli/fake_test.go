@@ -45,6 +45,7 @@ type fakeServer struct {
 	packages    []object
 	devices     []object
 	deployments []object
+	tasks       []object
 	content     []byte // of the one upload
 	upload      object
 	cuts        int // how many PATCH requests are cut in the middle
@@ -69,6 +70,7 @@ func newFake(t *testing.T) *fakeServer {
 	f.packageRoutes(handle)
 	f.deviceRoutes(handle)
 	f.trustRoutes(handle)
+	f.taskRoutes(handle)
 	mux.HandleFunc("GET /api/v1/events", f.events)
 	f.Server = httptest.NewUnstartedServer(mux)
 	f.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // refused handshakes are what is tested

@@ -67,8 +67,8 @@ func findDevice(ctx context.Context, api *client.Client, ref string) (client.Dev
 	}
 	found = slices.DeleteFunc(found, func(d client.Device) bool { return !strings.EqualFold(d.Hostname, ref) })
 	if len(found) > 1 {
-		// A computer that was enrolled anew leaves its revoked identity behind.
-		live := slices.DeleteFunc(slices.Clone(found), func(d client.Device) bool { return d.State == "revoked" })
+		// A computer that was enrolled anew leaves its revoked or removed identity behind.
+		live := slices.DeleteFunc(slices.Clone(found), func(d client.Device) bool { return d.State == "revoked" || d.State == "removed" })
 		if len(live) > 0 {
 			found = live
 		}

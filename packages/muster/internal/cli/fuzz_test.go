@@ -41,6 +41,16 @@ func FuzzLoadConfig(f *testing.F) {
 	})
 }
 
+// Whatever a row of an inventory holds, it becomes two cells.
+func FuzzRow(f *testing.F) {
+	for _, s := range []string{`{"key":"sda","name":"Disk","size":5,"parts":[{"a":null}],"model":"x\u001b"}`, `{"name":{}}`, `[1]`, `{"a"`, ``} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		require.Len(t, row(data), 2)
+	})
+}
+
 // A time on the command line is a time, or the command line is wrong; never one in the past by mistake.
 func FuzzMoment(f *testing.F) {
 	for _, s := range []string{"2026-12-01T22:00:00Z", "2h30m", "-1s", "9999999h", "", "2026-12-01T22:00:00+14:00"} {

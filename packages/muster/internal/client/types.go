@@ -48,7 +48,7 @@ type EnrollmentToken struct {
 	Enrollment    string     `json:"enrollment,omitempty"`
 }
 
-// Device is a computer with an agent. Facts come with a single device only.
+// Device is a computer with an agent. Facts and footprint come with a single device only.
 type Device struct {
 	ID              string          `json:"id"`
 	Hostname        string          `json:"hostname"`
@@ -64,7 +64,15 @@ type Device struct {
 	EnrolledAt      *time.Time      `json:"enrolled_at,omitempty"`
 	IPs             []string        `json:"ips"`
 	OpenDeployments int             `json:"open_deployments"`
+	OpenTasks       int             `json:"open_tasks"`
 	Facts           *protocol.Facts `json:"facts,omitempty"`
+	Footprint       *Footprint      `json:"footprint,omitempty"`
+}
+
+// Footprint is what the agent has cost its computer.
+type Footprint struct {
+	ReportedAt time.Time `json:"reported_at"`
+	protocol.Footprint
 }
 
 // Upload is an archive on its way to the server.
