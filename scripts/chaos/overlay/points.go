@@ -64,7 +64,7 @@ func AgentPoints() []Rule {
 		hit(worker, "resident.before-spool", "if err := u.spool.Add(ctx, *e.Report); err != nil {"),
 		hit(worker, "resident.after-spool", "r.statusChanged()\n\tcase e.Progress"),
 		hit(worker, "resident.before-settle", settling),
-		hit(worker, "resident.settled", "u.done(it)\n\tif isGate(it) &&"),
+		hit(worker, "resident.settled", "u.done(it)\n\tif it.task.Kind == protocol.TaskRemove"),
 
 		hit(deliver, "session.before-ack", "if err := s.o.Spool.Ack(ids...); err != nil {"),
 		hit(deliver, "session.after-ack", "named := map[string]bool{}"),
