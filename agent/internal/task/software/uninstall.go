@@ -27,7 +27,7 @@ import (
 const (
 	guardWait  = 30 * time.Second // for a former process of the same task to end
 	changeWait = 2 * time.Second  // for a runner to end that has written its status
-	minRetry   = time.Minute      // first wait of a waiting task; as long again as it has waited, up to
+	minRetry   = 10 * time.Second // first wait of a waiting task; as long again as it has waited, up to
 	maxRetry   = 15 * time.Minute
 )
 
