@@ -15,7 +15,7 @@ func readFile(path string, limit int) ([]byte, error) {
 	}
 	defer file.Close()
 	if st, err := file.Stat(); err != nil || !st.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: fs.ErrInvalid}
+		return nil, &fs.PathError{Op: "read", Path: path, Err: errNotFile}
 	}
 	return io.ReadAll(io.LimitReader(file, int64(limit)))
 }

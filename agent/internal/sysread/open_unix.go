@@ -23,7 +23,7 @@ func readFile(path string, limit int) ([]byte, error) {
 		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: fs.ErrInvalid}
+		return nil, &fs.PathError{Op: "read", Path: path, Err: errNotFile}
 	}
 	// Files of /proc and /sys say that they are empty, or a page long.
 	data := make([]byte, 0, min(max(int(min(st.Size, int64(limit)))+1, 256), 4096))

@@ -5,6 +5,7 @@
 package sysread
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,9 @@ const (
 	MaxFile    = 64 << 10 // bytes of a file, unless its reader says otherwise
 	maxEntries = 10_000   // entries of a folder
 )
+
+// errNotFile is of folders, pipes and devices where a file should be.
+var errNotFile = errors.New("it is no regular file")
 
 // Tree is the root of a system's files; "/" for this computer's own. Paths are given without a leading
 // slash.

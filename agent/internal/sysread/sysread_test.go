@@ -134,6 +134,16 @@ func TestVirtualisation(t *testing.T) {
 	}
 }
 
+func TestVirtualisation_aDiskThatWasAContainersImage(t *testing.T) {
+	t.Parallel()
+	r := tree(t, map[string]string{".dockerenv": "", "sys/class/dmi/id/sys_vendor": "Amazon EC2"})
+	require.Equal(t, "docker", r.Virtualisation())
+	require.NoError(t, os.MkdirAll(r.Path("proc/self/ns"), 0o755))
+	require.NoError(t, os.Symlink("pid:[4026531836]", r.Path("proc/self/ns/pid")))
+	require.NoError(t, os.Symlink("uts:[4026531838]", r.Path("proc/self/ns/uts")))
+	require.Equal(t, "amazon", r.Virtualisation())
+}
+
 func FuzzSystemFiles(f *testing.F) {
 	f.Add([]byte("NAME=\"Debian GNU/Linux\"\nVERSION_ID='12'\n"))
 	f.Add([]byte("processor: 0\nmodel name\t: CPU\n"))

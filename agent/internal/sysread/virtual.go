@@ -28,6 +28,8 @@ func (t Tree) container() string {
 	switch {
 	case strings.Contains(kernel, "microsoft"), strings.Contains(kernel, "wsl"):
 		return "wsl"
+	case t.firstNamespaces():
+		return ""
 	case t.Exists("run/.containerenv"):
 		return "podman"
 	case t.Exists(".dockerenv"):
@@ -44,6 +46,13 @@ func (t Tree) container() string {
 		}
 	}
 	return ""
+}
+
+// firstNamespaces reports whether this process lives in the namespaces that the kernel began with (their
+// numbers are fixed in include/linux/proc_ns.h): then no container is around it, whatever files the image
+// of one has left on a disk that a virtual machine was booted from.
+func (t Tree) firstNamespaces() bool {
+	return t.Link("proc/self/ns/pid") == "pid:[4026531836]" && t.Link("proc/self/ns/uts") == "uts:[4026531838]"
 }
 
 // makers are beginnings of what firmware says where the machine is a virtual one.

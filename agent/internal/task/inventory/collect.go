@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/muster/muster/agent/internal/sysread"
@@ -171,7 +172,7 @@ func (c collector) section(ctx context.Context, h *host) Section {
 		s.Problem = out.lines.problem
 	}
 	if out.err != nil {
-		s.Problem = sysread.Clean(out.err.Error())
+		s.Problem = sysread.Clean(strings.ReplaceAll(out.err.Error(), "\n", "; ")) // several are joined by lines
 	}
 	if s.SHA256 == "" && s.Problem == "" {
 		s.Problem = fmt.Sprintf("the collector of %s returned nothing", c.name)

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -33,7 +32,7 @@ type thread struct {
 func findCPUs(_ context.Context, h *host) ([]protocol.CPU, error) {
 	data, err := h.Read("proc/cpuinfo", maxCPUInfo)
 	if err != nil {
-		return nil, fmt.Errorf("read /proc/cpuinfo: %w", err)
+		return nil, err
 	}
 	threads := parseCPUInfo(data)
 	if len(threads) == 0 {

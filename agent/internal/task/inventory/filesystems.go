@@ -9,7 +9,7 @@ func setSpace(f *protocol.Filesystem, total, free int64) {
 	}
 	free = min(max(free, 0), total)
 	f.Bytes = total
-	hundredths := int64(float64(free) / float64(total) * 100)
-	f.FreePercent = int(hundredths)
-	f.FreeBytes = total / 100 * hundredths
+	percent := min(free/max(total/100, 1), 100)
+	f.FreePercent = int(percent)
+	f.FreeBytes = total / 100 * percent
 }
