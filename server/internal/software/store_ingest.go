@@ -14,6 +14,7 @@ import (
 
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/server/internal/store"
 )
 
 // List is what a device has, ready to be written. Make it with Prepare.
@@ -36,7 +37,7 @@ func (s *Service) Prepare(ctx context.Context, programs []protocol.Software, now
 			}
 		}
 	}
-	titleIDs, err := ensure(c.db.With(ctx), titles, func(r titleRow) (string, int64) { return r.Identity, r.ID })
+	titleIDs, err := ensure(ctx, c.db, titles, func(r titleRow) (string, int64) { return r.Identity, r.ID })
 	if err != nil {
 		return list, fmt.Errorf("find titles of software: %w", err)
 	}
@@ -47,7 +48,7 @@ func (s *Service) Prepare(ctx context.Context, programs []protocol.Software, now
 		versionOf[i] = id
 		versions[id] = versionRow{Identity: id, TitleID: titleIDs[titleOf[i]], Version: p.Version, FirstSeenAt: now}
 	}
-	versionIDs, err := ensure(c.db.With(ctx), versions, func(r versionRow) (string, int64) { return r.Identity, r.ID })
+	versionIDs, err := ensure(ctx, c.db, versions, func(r versionRow) (string, int64) { return r.Identity, r.ID })
 	if err != nil {
 		return list, fmt.Errorf("find versions of software: %w", err)
 	}
@@ -63,12 +64,12 @@ func (s *Service) Prepare(ctx context.Context, programs []protocol.Software, now
 // ensure reads the ids of rows by their identity and makes those that are missing. Rows are made in the
 // order of their identity, so that two who make the same ones do not wait for each other in a circle; who
 // comes second finds them there.
-func ensure[R any](db *gorm.DB, rows map[string]R, of func(R) (identity string, id int64)) (map[string]int64, error) {
+func ensure[R any](ctx context.Context, db *store.DB, rows map[string]R, of func(R) (identity string, id int64)) (map[string]int64, error) {
 	ids := make(map[string]int64, len(rows))
 	read := func(identities []string) error {
 		for part := range chunks(identities) {
 			var found []R
-			if err := db.Select("id", "identity").Where("identity IN ?", part).Find(&found).Error; err != nil {
+			if err := db.With(ctx).Select("id", "identity").Where("identity IN ?", part).Find(&found).Error; err != nil {
 				return err
 			}
 			for _, r := range found {
@@ -88,7 +89,10 @@ func ensure[R any](db *gorm.DB, rows map[string]R, of func(R) (identity string, 
 		for i, id := range part {
 			made[i] = rows[id]
 		}
-		if err := db.Clauses(clause.OnConflict{DoNothing: true}).Omit("id").Create(&made).Error; err != nil {
+		err := db.Tx(ctx, func(tx *gorm.DB) error { // which tries again after a deadlock: others insert beside us
+			return tx.Clauses(clause.OnConflict{DoNothing: true}).Omit("id").Create(&made).Error
+		})
+		if err != nil {
 			return nil, err
 		}
 	}
