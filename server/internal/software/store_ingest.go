@@ -83,6 +83,13 @@ func ensure[R any](ctx context.Context, db *store.DB, rows map[string]R, of func
 	if err := read(all); err != nil {
 		return nil, err
 	}
+	// Not ON DUPLICATE KEY UPDATE, which gorm would write for MySQL: when it meets a row that another has just
+	// made, the next number goes on from that row's, meets a number that is taken, and takes that for the
+	// duplicate. The row would be left out without an error.
+	skip := clause.Expression(clause.OnConflict{DoNothing: true})
+	if db.Dialect == store.MySQL {
+		skip = clause.Insert{Modifier: "IGNORE"}
+	}
 	missing := slices.DeleteFunc(all, func(id string) bool { return ids[id] != 0 })
 	for part := range chunks(missing) {
 		made := make([]R, len(part))
@@ -90,7 +97,7 @@ func ensure[R any](ctx context.Context, db *store.DB, rows map[string]R, of func
 			made[i] = rows[id]
 		}
 		err := db.Tx(ctx, func(tx *gorm.DB) error { // which tries again after a deadlock: others insert beside us
-			return tx.Clauses(clause.OnConflict{DoNothing: true}).Omit("id").Create(&made).Error
+			return tx.Clauses(skip).Omit("id").Create(&made).Error
 		})
 		if err != nil {
 			return nil, err
