@@ -29,6 +29,7 @@ const (
 	changeWait = 2 * time.Second  // for a runner to end that has written its status
 	minRetry   = 10 * time.Second // first wait of a waiting task; as long again as it has waited, up to
 	maxRetry   = 15 * time.Minute
+	sayAgain   = time.Hour // after which a reason to wait is reported again that has become a habit
 )
 
 // maxOutputs is how much output the items of one report have together, in bytes: each report repeats the
@@ -75,6 +76,7 @@ type verdict struct {
 	reason  protocol.Reason
 	message string
 	next    *time.Time
+	quiet   bool // it was said before, and not long ago
 }
 
 // Error tells the verdict like a log line.
@@ -166,6 +168,9 @@ func (u *uninstalling) drive(ctx context.Context) error {
 	if v.next != nil {
 		next = *v.next
 	}
+	if v.quiet {
+		return u.tell(v.state, next)
+	}
 	if err := u.record(v.state, v.reason, v.message, v.next); err != nil {
 		return err
 	}
@@ -193,12 +198,17 @@ func (u *uninstalling) asVerdict(err error) *verdict {
 
 // wait is a verdict that pauses the task, for as long again as it has waited.
 func (u *uninstalling) wait(reason protocol.Reason, format string, args ...any) *verdict {
+	v := &verdict{state: protocol.StateWaiting, reason: reason, message: fmt.Sprintf(format, args...)}
 	pause := minRetry
 	for n := len(u.records) - 1; n >= 0 && u.records[n].State() == protocol.StateWaiting; n-- {
-		pause = max(pause, time.Since(u.records[n].Report.Time))
+		since := time.Since(u.records[n].Report.Time)
+		pause = max(pause, since)
+		v.quiet = v.quiet || u.records[n].Reason() == reason && since < sayAgain
 	}
+	v.quiet = v.quiet && pause >= maxRetry
 	next := time.Now().Add(min(pause, maxRetry)).UTC().Truncate(time.Second)
-	return &verdict{state: protocol.StateWaiting, reason: reason, message: fmt.Sprintf(format, args...), next: &next}
+	v.next = &next
+	return v
 }
 
 func (u *uninstalling) tell(state protocol.State, next time.Time) error {

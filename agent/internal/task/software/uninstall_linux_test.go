@@ -332,12 +332,12 @@ func TestUninstall_offeredAgainTellsTheSame(t *testing.T) {
 
 func TestUninstall_timeLimit(t *testing.T) {
 	t.Parallel()
-	c := newComputer(t, stanza("slow"), stanza("good"))
+	c := newComputer(t, stanza("slow"))
 	c.write("gate/slow", "")
-	tk := uninstallTask("slow", "good")
+	tk := uninstallTask("slow")
 	tk.Uninstall.LimitSeconds = 1
 	r := c.run(tk)
-	require.Equal(t, "slow=failed good=removed", r.statuses())
+	require.Equal(t, "slow=failed", r.statuses())
 	require.Contains(t, r.item("slow").Message, "ended at its time limit of 1s")
 }
 
@@ -362,6 +362,37 @@ func TestUninstall_waitsForDpkg(t *testing.T) {
 	r = c.run(tk)
 	require.Equal(t, "absent=not_installed good=removed later=removed", r.statuses())
 	require.Equal(t, "good later", c.ledger())
+}
+
+// TestUninstall_waitsLongerEachTime: for as long again as it has waited, and in the end it says so once an hour only.
+func TestUninstall_waitsLongerEachTime(t *testing.T) {
+	t.Parallel()
+	type entry struct {
+		state protocol.State
+		ago   time.Duration
+	}
+	const waiting, started = protocol.StateWaiting, protocol.StateStarted
+	for name, c := range map[string]struct {
+		records []entry
+		pause   time.Duration
+		quiet   bool
+	}{
+		"the first time":       {[]entry{{started, time.Hour}}, minRetry, false},
+		"soon again":           {[]entry{{waiting, 50 * time.Second}}, 50 * time.Second, false},
+		"for some minutes":     {[]entry{{waiting, 5 * time.Minute}, {waiting, 2 * time.Minute}}, 5 * time.Minute, false},
+		"for hours":            {[]entry{{waiting, 3 * time.Hour}, {waiting, 10 * time.Minute}}, maxRetry, true},
+		"for hours, say so":    {[]entry{{waiting, 3 * time.Hour}, {waiting, 61 * time.Minute}}, maxRetry, false},
+		"it went on meanwhile": {[]entry{{waiting, 3 * time.Hour}, {started, 2 * time.Hour}}, minRetry, false},
+	} {
+		u := &uninstalling{}
+		for _, e := range c.records {
+			u.records = append(u.records, attempt.Record{Report: protocol.Report{Time: time.Now().Add(-e.ago), Task: &protocol.TaskReport{State: e.state, Reason: protocol.ReasonBusy}}})
+		}
+		v := u.wait(protocol.ReasonBusy, "busy")
+		require.WithinDuration(t, time.Now().Add(c.pause), *v.next, 15*time.Second, name)
+		require.Equal(t, c.quiet, v.quiet, name)
+		require.False(t, u.wait(protocol.ReasonDiskSpace, "full").quiet, name)
+	}
 }
 
 // holdLock lets another process hold a lock of fcntl(2), as package managers do.
