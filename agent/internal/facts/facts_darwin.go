@@ -14,7 +14,8 @@ func privileged() bool { return os.Geteuid() == 0 }
 // system fills what macOS tells by sysctl. The hardware UUID needs a framework that is not linked, so
 // the machine id stays empty.
 func system(f *protocol.Facts) {
-	f.OSName = "macOS"
+	f.OSName, f.Manufacturer = "macOS", "Apple"
+	f.Product, _ = unix.Sysctl("hw.model")
 	f.OSVersion, _ = unix.Sysctl("kern.osproductversion")
 	f.Kernel, _ = unix.Sysctl("kern.osrelease")
 	f.CPU, _ = unix.Sysctl("machdep.cpu.brand_string")

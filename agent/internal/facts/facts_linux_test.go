@@ -21,6 +21,9 @@ func TestRead_thisComputer(t *testing.T) {
 	require.Equal(t, []string{"deploy"}, f.TasksAllowed)
 	require.Equal(t, f.BootID, BootID(), "the boot id does not change between boots")
 	require.Len(t, f.BootID, 36)
+	require.Equal(t, f, Read([]string{"deploy"}), "a computer that did not change says the same: only news are sent")
+	require.Equal(t, root.Virtualisation(), f.Virtualisation)
+	require.Equal(t, root.Product().Manufacturer, f.Manufacturer)
 	require.True(t, f.BootedAt.Before(time.Now()))
 	require.Equal(t, []string{}, Read(nil).TasksAllowed, "no task allowed is an empty list, not null")
 }

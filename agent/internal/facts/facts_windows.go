@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/windows"
 	"golang.org/x/sys/windows/registry"
 
+	"github.com/muster/muster/agent/internal/sysread"
 	"github.com/muster/muster/packages/protocol"
 )
 
@@ -26,6 +27,8 @@ func system(f *protocol.Facts) {
 	f.MachineID = text(`SOFTWARE\Microsoft\Cryptography`, "MachineGuid")
 	f.CPU = text(`HARDWARE\DESCRIPTION\System\CentralProcessor\0`, "ProcessorNameString")
 	f.MemoryBytes = memory()
+	f.Manufacturer = sysread.Meant(text(`HARDWARE\DESCRIPTION\System\BIOS`, "SystemManufacturer"))
+	f.Product = sysread.Meant(text(`HARDWARE\DESCRIPTION\System\BIOS`, "SystemProductName"))
 	f.BootedAt = time.Now().Add(-windows.DurationSinceBoot())
 }
 

@@ -12,6 +12,9 @@ import (
 // collectors of Windows, in the order in which they run.
 var collectors = []collector{
 	rows(protocol.SectionSystem, findSystem),
+	rows(protocol.SectionBIOS, findBIOS),
+	rows(protocol.SectionCPUs, findCPUs),
+	rows(protocol.SectionMemory, findMemory),
 	rows(protocol.SectionFilesystems, findFilesystems),
 	rows(protocol.SectionInterfaces, findInterfaces),
 }

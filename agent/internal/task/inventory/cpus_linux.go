@@ -59,6 +59,17 @@ func findCPUs(_ context.Context, h *host) ([]protocol.CPU, error) {
 			found[i].Cores++
 		}
 	}
+	// Servers with ARM name their processors in the firmware alone.
+	if table, _ := h.dmi(); table != nil {
+		if named := table.processors(); len(named) == len(found) {
+			for i, n := range named {
+				if threads[0].model == "" && n.Name != "" {
+					found[i].Name, found[i].Vendor = n.Name, cmp.Or(n.Vendor, found[i].Vendor)
+				}
+				found[i].MHz = cmp.Or(found[i].MHz, n.MHz)
+			}
+		}
+	}
 	return found, nil
 }
 
@@ -165,16 +176,10 @@ func (t *thread) name() string {
 }
 
 func (t *thread) maker() string {
-	switch t.vendor {
-	case "GenuineIntel":
-		return "Intel"
-	case "AuthenticAMD":
-		return "AMD"
-	case "":
+	if t.vendor == "" {
 		return armMakers[t.implementer]
-	default:
-		return t.vendor
 	}
+	return cpuMaker(t.vendor)
 }
 
 // armMakers and armParts are ids of the register MIDR_EL1 that are common (Arm Architecture Reference

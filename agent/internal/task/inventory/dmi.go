@@ -66,6 +66,20 @@ func parseDMI(table, entry []byte) (*dmiTable, error) {
 	return t, nil
 }
 
+// parseRawDMI reads what Windows returns: four bytes of which the second and third are the version, the
+// table's length, and the table (RawSMBIOSData of GetSystemFirmwareTable).
+func parseRawDMI(data []byte) (*dmiTable, error) {
+	if len(data) < 8 {
+		return &dmiTable{}, errDMI
+	}
+	length := uint64(binary.LittleEndian.Uint32(data[4:]))
+	table := data[8:]
+	if length < uint64(len(table)) {
+		table = table[:length]
+	}
+	return parseDMI(table, []byte{'_', 'S', 'M', '_', 0, 0, data[1], data[2]})
+}
+
 // oldDMI tells by the entry point (sections 5.2.1 and 5.2.2) whether a table is older than version 2.6.
 func oldDMI(entry []byte) bool {
 	if len(entry) < 8 || !bytes.HasPrefix(entry, []byte("_SM_")) {
@@ -170,27 +184,38 @@ func firmwareDate(s string) string {
 	return s
 }
 
-// processor is the n-th socket that has a processor (type 4): its name and highest frequency in MHz.
-func (t *dmiTable) processor(n int) (name, vendor string, mhz, cores, threads int) {
+// processors are the sockets that have a processor (type 4), in the order of the table.
+func (t *dmiTable) processors() []protocol.CPU {
+	found := []protocol.CPU{}
 	for i := range t.structures {
 		s := &t.structures[i]
-		if s.kind != 4 || s.u8(0x05) != 3 || s.u8(0x18)&0x40 == 0 {
+		if s.kind != 4 || s.u8(0x05) != 3 || s.u8(0x18)&0x40 == 0 { // a central one, and there
 			continue
 		}
-		if n > 0 {
-			n--
-			continue
+		c := protocol.CPU{Vendor: cpuMaker(s.text(0x07)), Cores: s.u8(0x23), Threads: s.u8(0x25), MHz: s.u16(0x14)}
+		if c.Cores == 0xff {
+			c.Cores = s.u16(0x2A)
 		}
-		cores, threads = s.u8(0x23), s.u8(0x25)
-		if cores == 0xff {
-			cores = s.u16(0x2A)
+		if c.Threads == 0xff {
+			c.Threads = s.u16(0x2E)
 		}
-		if threads == 0xff {
-			threads = s.u16(0x2E)
-		}
-		return strings.Join(strings.Fields(s.text(0x10)), " "), s.text(0x07), s.u16(0x14), cores, threads
+		c.Key = fmt.Sprintf("socket-%d", len(found))
+		c.Name = strings.Join(strings.Fields(s.text(0x10)), " ")
+		found = append(found, c)
 	}
-	return "", "", 0, 0, 0
+	return found
+}
+
+// cpuMaker is the short name of a maker that processors and firmware name in several ways.
+func cpuMaker(s string) string {
+	switch s {
+	case "GenuineIntel", "Intel(R) Corporation", "Intel Corporation", "Intel":
+		return "Intel"
+	case "AuthenticAMD", "Advanced Micro Devices, Inc.", "Advanced Micro Devices", "AMD":
+		return "AMD"
+	default:
+		return s
+	}
 }
 
 // memoryTypes are those of section 7.18.2.

@@ -39,7 +39,8 @@ func FuzzDMI(f *testing.F) {
 			require.GreaterOrEqual(t, m.Bytes, int64(0))
 		}
 		tidy(t, memory)
-		d.processor(0)
+		tidy(t, d.processors())
+		_, _ = parseRawDMI(table)
 	})
 }
 
