@@ -1,6 +1,6 @@
 #!/bin/sh
-# pack.sh VERSION ARCH PROGRAMS OUT [agent|server]...: packs what was built in the folder PROGRAMS for ARCH
-# (amd64, arm64) as .deb and .rpm into the folder OUT. VERSION is as `git describe` says it. The same files
+# pack.sh VERSION ARCH PROGRAMS OUT [agent|server][.deb|.rpm]...: packs what was built in the folder PROGRAMS for
+# ARCH (amd64, arm64) into the folder OUT; without names agent and server, without format as .deb and .rpm. VERSION is as `git describe` says it. The same files
 # give the same packages: their times are that of the commit.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -16,7 +16,11 @@ SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || 
 ARCH=$arch PROGRAMS=$programs
 export PACKAGE_VERSION SOURCE_DATE_EPOCH ARCH PROGRAMS
 for what in "$@"; do
-	for format in deb rpm; do
-		.tools/nfpm package --config "$here/$what.yaml" --packager "$format" --target "$out/" >/dev/null
+	case $what in
+	*.*) formats=${what#*.} ;;
+	*) formats="deb rpm" ;;
+	esac
+	for format in $formats; do
+		.tools/nfpm package --config "$here/${what%.*}.yaml" --packager "$format" --target "$out/" >/dev/null
 	done
 done
