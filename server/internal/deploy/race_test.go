@@ -103,16 +103,17 @@ func TestAssign_deviceChangesMeanwhile(t *testing.T) {
 func TestRun_finishesApprovalsAndRevocationsThatACrashCutOff(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, e *env) {
-		approved, revoked, pending := e.addDevice(true), e.addDevice(true), e.addDevice(true)
+		approved, revoked, pending, removed := e.addDevice(true), e.addDevice(true), e.addDevice(true), e.addDevice(false)
 		copied, credential := e.addComputer(false)
 		pkg := e.addPackage("App", 5)
-		e.assign(pkg, approved, revoked, pending, copied)
+		e.assign(pkg, approved, revoked, pending, copied, removed)
 		e.stop()
 		deaf := device.New(device.Options{DB: e.db, Live: e.live, Log: e.options().Log}) // nobody is told
 		_, err := deaf.Approve(t.Context(), approved)
 		require.NoError(t, err)
 		_, err = deaf.Revoke(t.Context(), revoked)
 		require.NoError(t, err)
+		require.NoError(t, e.db.Exec("UPDATE devices SET state = ? WHERE id = ?", protocol.DeviceRemoved, removed).Error)
 		d, err := deaf.Authenticate(t.Context(), credential)
 		require.NoError(t, err)
 		_, err = deaf.CheckIn(t.Context(), d, protocol.CheckInRequest{MachineID: "another"})
@@ -127,8 +128,11 @@ func TestRun_finishesApprovalsAndRevocationsThatACrashCutOff(t *testing.T) {
 		t.Cleanup(func() { <-ended })
 		require.Eventually(t, func() bool {
 			return e.of(approved, pkg).Reason == protocol.ReasonReleased && e.of(revoked, pkg).State == protocol.StateCancelled &&
-				e.of(copied, pkg).Reason == protocol.ReasonDeviceQuarantined
+				e.of(copied, pkg).Reason == protocol.ReasonDeviceQuarantined && e.of(removed, pkg).State == protocol.StateCancelled
 		}, patience, pollEvery)
+		require.Equal(t, "cancelled: the device was removed", e.of(removed, pkg).Summary)
+		_, err = again.Assign(t.Context(), deploy.AssignRequest{PackageID: pkg.ID, DeviceIDs: []string{removed}})
+		require.True(t, fault.Is(err, fault.Conflict), "%v", err)
 		require.Equal(t, protocol.ReasonDevicePending, e.of(pending, pkg).Reason)
 	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/server/internal/device"
 	"github.com/muster/muster/server/internal/task"
 )
 
@@ -315,6 +316,8 @@ func TestRun_afterACrash(t *testing.T) {
 		dev := e.device()
 		made := e.uninstall([]string{curl}, dev)[0]
 		require.NoError(t, e.db.Exec("UPDATE devices SET state = ? WHERE id = ?", protocol.DeviceRevoked, dev).Error)
+		e.svc.DeviceChanged(t.Context(), device.Change{DeviceID: dev, State: protocol.DeviceActive})
+		require.Equal(t, 1, e.open(dev), "only what is gone loses its tasks")
 		e.svc.Run(t.Context())
 		require.Equal(t, protocol.StateCancelled, e.get(made.ID).State)
 		require.WithinDuration(t, time.Now(), *e.get(made.ID).FinishedAt, time.Minute)
