@@ -7,6 +7,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
 )
 
@@ -45,23 +46,29 @@ func readFlatpak(s *scan) error {
 	return joinSome(problems)
 }
 
-// flatpaks reads one installation: KIND/ID/ARCH/BRANCH/active.
+// flatpaks reads one installation: KIND/ID/ARCH/BRANCH/active. It looks at ten times as many folders as it
+// takes rows, so that nobody can make it look for ever.
 func (s *scan) flatpaks(t *tree, dir, user string, most int) error {
 	var problems []error
-	for _, kind := range []string{"app", "runtime"} {
-		ids, err := t.names(path.Join(dir, kind))
+	looks := 10 * most
+	names := func(parts ...string) []string {
+		found, err := t.names(path.Join(append([]string{dir}, parts...)...))
 		problems = append(problems, err)
-		for _, id := range ids {
+		if looks -= len(found); looks < 0 {
+			return nil
+		}
+		return found
+	}
+	for _, kind := range []string{"app", "runtime"} {
+		for _, id := range names(kind) {
 			if strings.HasSuffix(id, ".Locale") || strings.HasSuffix(id, ".Debug") || s.ctx.Err() != nil {
 				continue
 			}
-			archs, _ := t.names(path.Join(dir, kind, id))
-			for _, arch := range archs {
+			for _, arch := range names(kind, id) {
 				if arch == "current" {
 					continue
 				}
-				branches, _ := t.names(path.Join(dir, kind, id, arch))
-				for _, branch := range branches {
+				for _, branch := range names(kind, id, arch) {
 					active := path.Join(dir, kind, id, arch, branch, "active")
 					if !t.exists(active + "/metadata") {
 						continue
@@ -79,6 +86,9 @@ func (s *scan) flatpaks(t *tree, dir, user string, most int) error {
 				}
 			}
 		}
+	}
+	if looks < 0 {
+		problems = append(problems, fault.New(fault.TooLarge, "%s has more folders than are looked at", path.Join("/", dir)))
 	}
 	return joinSome(problems)
 }
