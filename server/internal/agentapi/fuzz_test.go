@@ -15,7 +15,7 @@ import (
 
 // fuzzed lists the paths that take bodies.
 func fuzzed() []string {
-	return []string{protocol.PathEnroll, protocol.PathCheckIn, protocol.PathReports, protocol.PathRotate}
+	return []string{protocol.PathEnroll, protocol.PathCheckIn, protocol.PathReports, protocol.PathRotate, protocol.PathInventory}
 }
 
 // Whatever an enrolled device sends to any path, nothing breaks on the server's side, and a refusal is a
@@ -24,9 +24,10 @@ func FuzzBodies(f *testing.F) {
 	e := newEnv(f, nil)
 	_, bearer := e.enroll(false)
 	for path := range fuzzed() {
-		f.Add(uint8(path), []byte(`{"protocol":1,"reports":[{"id":"x"}],"facts":{},"next_sha256":""}`)) // four paths
+		f.Add(uint8(path), []byte(`{"protocol":1,"reports":[{"id":"x"}],"facts":{},"next_sha256":""}`))
 	}
 	f.Add(uint8(1), []byte(`{"protocol":1,"instance_id":"\u0000","machine_id":" ","time":"9999-12-31T23:59:59Z","trust_version":-1,"facts":{"ips":["\ud800"],"changed_at":"0001-01-01T00:00:00Z"}}`))
+	f.Add(uint8(4), []byte(`{"protocol":1,"collected_at":"2026-01-01T00:00:00Z","sections":[{"name":"cpus","problem":"\u0000"}]}`))
 	f.Add(uint8(3), []byte(`{"next_sha256":"`+digest("next")+`"}`))
 	f.Fuzz(func(t *testing.T, path uint8, body []byte) {
 		all := fuzzed()
