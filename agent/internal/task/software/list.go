@@ -1,11 +1,14 @@
 // Package software lists the programs that are installed on this computer, as the package managers and
-// registries of the system know them. It reads their own files; a command is run only where a format is
-// nobody else's business (rpm). It changes nothing and keeps nothing.
+// registries of the system know them, and uninstalls some of them.
 //
-// All that it reads is treated as hostile: files, lines, rows and texts are bounded, nothing but regular
-// files is read, and a source that is damaged loses its own rows only. The inventory task calls List for
-// the section software, the uninstall task to know what is there and that it is gone, and the deploy task
-// for detection by name.
+// The list is read from their own files; only rpm, whose database has three formats, is asked by its command.
+// Listing changes nothing and keeps nothing. All that is read is treated as hostile: files, lines, rows and
+// texts are bounded, nothing but regular files is read, and a source that is damaged loses its own rows only.
+// The inventory task calls List for the section software, the deploy task calls Installed for detection by
+// name.
+//
+// The uninstall task, in the files named after it, is carried out in a process of its own. What it has begun
+// and done stands in its attempt's journal; after a crash it looks at the list anew and goes on.
 package software
 
 import (
