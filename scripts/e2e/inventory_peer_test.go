@@ -51,7 +51,7 @@ func takeInventory(t *testing.T, name string, args ...string) inventoryRun {
 	r.out = append(first, rest...)
 	r.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok && r.peak == 0 {
-		r.peak = int64(usage.Maxrss) << 10
+		r.peak = usage.Maxrss << 10
 	}
 	return r
 }

@@ -44,11 +44,9 @@ func printInventory(ctx context.Context, args []string, stdout io.Writer) error 
 // writeSections writes {"sections":[{"name":…,"rows":[…],"problem":…},…]}, one row a line.
 func writeSections(w io.Writer, sections []inventory.Section) error {
 	out := bufio.NewWriter(w)
-	out.WriteString(`{"sections":[`)
-	for i, s := range sections {
-		if i > 0 {
-			out.WriteString(",")
-		}
+	fmt.Fprint(out, `{"sections":[`)
+	separator := "\n"
+	for _, s := range sections {
 		name, err := json.Marshal(s.Name)
 		if err != nil {
 			return fmt.Errorf("print the inventory: %w", err)
@@ -57,19 +55,16 @@ func writeSections(w io.Writer, sections []inventory.Section) error {
 		if err != nil {
 			return fmt.Errorf("print the inventory: %w", err)
 		}
-		fmt.Fprintf(out, "\n{\"name\":%s,\"problem\":%s,\"rows\":[", name, problem)
-		first := true
+		fmt.Fprintf(out, "%s{\"name\":%s,\"problem\":%s,\"rows\":[", separator, name, problem)
+		separator = "\n"
 		for row := range bytes.Lines(s.Lines) {
-			if !first {
-				out.WriteString(",")
-			}
-			first = false
-			out.WriteString("\n")
-			out.Write(bytes.TrimSuffix(row, []byte("\n")))
+			fmt.Fprintf(out, "%s%s", separator, bytes.TrimSuffix(row, []byte("\n")))
+			separator = ",\n"
 		}
-		out.WriteString("]}")
+		fmt.Fprint(out, "]}")
+		separator = ",\n"
 	}
-	out.WriteString("\n]}\n")
+	fmt.Fprint(out, "\n]}\n")
 	if err := out.Flush(); err != nil { // remembers the first error
 		return fmt.Errorf("print the inventory: %w", err)
 	}

@@ -35,8 +35,7 @@ func readBrew(s *scan) error {
 }
 
 func (s *scan) addBrew(dir, name, version, kind string) error {
-	info, err := s.tree.stat(dir)
-	if err != nil || !info.IsDir() {
+	if !s.tree.isDir(dir) {
 		return nil
 	}
 	row := protocol.Software{Row: protocol.Row{Name: name}, Version: version}

@@ -51,7 +51,7 @@ func readDpkg(s *scan) error {
 		}
 		for _, name := range names {
 			if s.ctx.Err() != nil {
-				return nil
+				break
 			}
 			numbered := strings.Trim(name, "0123456789") == "" // what dpkg is about to write is called tmp.i
 			if len(all) < protocol.MaxSectionRows && (numbered || strings.HasSuffix(folder, ".d") && !strings.HasSuffix(name, ".md5sums")) {

@@ -132,6 +132,11 @@ func (t *tree) exists(name string) bool {
 	return err == nil
 }
 
+func (t *tree) isDir(name string) bool {
+	info, err := t.stat(name)
+	return err == nil && info.IsDir()
+}
+
 // names lists a folder, sorted; a folder that does not exist has none. More than maxEntries are an error
 // beside the first of them.
 func (t *tree) names(dir string) ([]string, error) {
