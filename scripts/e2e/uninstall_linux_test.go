@@ -48,7 +48,8 @@ func TestUninstall(t *testing.T) {
 	d.install(t, 0, tiny{name: "tiny-one"}, tiny{name: "tiny-two"}, tiny{name: "tiny-three"}, tiny{name: "tiny-later"}, tiny{name: "tiny-absent"},
 		tiny{name: "tiny-stays", prerm: "echo this one does not go >&2; exit 1"},
 		tiny{name: "tiny-library"}, tiny{name: "tiny-tool", depends: "tiny-library"}, tiny{name: "tiny-suite", depends: "tiny-tool"},
-		tiny{name: "tiny-wanted-here"})
+		tiny{name: "tiny-wanted-here"},
+		tiny{name: "tiny-slow", prerm: "echo began >>/tmp/began; " + untilFile("/tmp/go-on")})
 	d.install(t, 1, tiny{name: "tiny-broken", postinst: "exit 1"})
 	require.Equal(t, "ok half-configured", d.dpkg(t, "tiny-broken"))
 
@@ -78,8 +79,20 @@ func TestUninstall(t *testing.T) {
 	require.Equal(t, []string{"removed", "removed", "removed", "removed"}, task.statuses(), "those that need it go first")
 	require.Equal(t, "succeeded/done", task.State+"/"+task.Reason)
 
+	// The agent is killed while dpkg works: dpkg goes on, and the next agent waits for it.
+	id := d.ask(t, false, "tiny-slow")
+	began := filepath.Join(d.root, "tmp/began")
+	await(t, "dpkg at work", func() (bool, string) { _, err := os.Stat(began); return err == nil, "" })
+	d.kill()
+	require.NoError(t, os.WriteFile(filepath.Join(d.root, "tmp/go-on"), nil, 0o600))
+	d.start(t)
+	require.Equal(t, []string{"removed"}, d.awaitTask(t, id, "succeeded").statuses())
+	account, err := os.ReadFile(began)
+	require.NoError(t, err)
+	require.Equal(t, "began\n", string(account), "it was removed once")
+
 	free := d.lockDpkg(t)
-	id := d.ask(t, false, "tiny-later")
+	id = d.ask(t, false, "tiny-later")
 	task = d.awaitTask(t, id, "waiting")
 	require.Equal(t, "busy", task.Reason)
 	require.Contains(t, task.Message, "holds /var/lib/dpkg/lock-frontend")

@@ -27,7 +27,7 @@ import (
 const (
 	guardWait  = 30 * time.Second // for a former process of the same task to end
 	changeWait = 2 * time.Second  // for a runner to end that has written its status
-	minRetry   = 10 * time.Second // first wait of a waiting task; as long again as it has waited, up to
+	minRetry   = 5 * time.Second  // first wait of a waiting task; as long again as it has waited, up to
 	maxRetry   = 15 * time.Minute
 	sayAgain   = time.Hour // after which a reason to wait is reported again that has become a habit
 )

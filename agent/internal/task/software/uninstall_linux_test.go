@@ -389,7 +389,7 @@ func TestUninstall_waitsLongerEachTime(t *testing.T) {
 			u.records = append(u.records, attempt.Record{Report: protocol.Report{Time: time.Now().Add(-e.ago), Task: &protocol.TaskReport{State: e.state, Reason: protocol.ReasonBusy}}})
 		}
 		v := u.wait(protocol.ReasonBusy, "busy")
-		require.WithinDuration(t, time.Now().Add(c.pause), *v.next, 15*time.Second, name)
+		require.WithinDuration(t, time.Now().Add(c.pause), *v.next, 20*time.Second, name)
 		require.Equal(t, c.quiet, v.quiet, name)
 		require.False(t, u.wait(protocol.ReasonDiskSpace, "full").quiet, name)
 	}

@@ -190,18 +190,29 @@ func planAPK(ctx context.Context, u *uninstalling, t target) (plan, error) {
 }
 
 var (
-	apkPurging = regexp.MustCompile(`(?m)^\(\d+/\d+\) Purging (\S+) \(`)
-	apkKept    = regexp.MustCompile(`(?m)^  (\S+): (.+)$`)
+	apkPurging = regexp.MustCompile(`(?m)^\( *\d+/\d+\) Purging (\S+) \(`)
+	apkKept    = regexp.MustCompile(`^  (\S+):((?: \S+)*)$`)
 )
 
-// apkAnswer reads what apk would purge, and which others need the package that it would keep.
+// apkAnswer reads what apk would purge, and which others need the package that it would keep: a line
+// "  NAME: OTHER OTHER", with more of them in further lines, indented deeper.
 func apkAnswer(text, name string) (purged, needed []string) {
 	purged = matches(text, apkPurging)
-	for _, m := range apkKept.FindAllStringSubmatch(text, protocol.MaxSectionRows) {
-		if m[1] == name {
-			needed = append(needed, strings.Fields(m[2])...)
+	about := ""
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\r\n ")
+		others := line
+		if m := apkKept.FindStringSubmatch(line); m != nil {
+			about, others = m[1], m[2]
+		} else if !strings.HasPrefix(line, "    ") {
+			about = ""
+		}
+		if about == name {
+			needed = append(needed, strings.Fields(others)...)
 		}
 	}
+	slices.Sort(needed)
+	needed = slices.DeleteFunc(slices.Compact(needed), func(other string) bool { return other == name })
 	return purged, needed
 }
 

@@ -17,7 +17,7 @@ import (
 )
 
 // TestPlan lets each manager answer in its own words (rpm 4.18, pacman 6.0 and flatpak 1.14 were asked; apk's
-// are those of its sources), and checks what would be run, with each argument for itself.
+// are as its users quote them), and checks what would be run, with each argument for itself.
 func TestPlan(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
@@ -59,8 +59,12 @@ echo ":: removing pliba breaks dependency 'pcap' required by pappb"; exit 1`,
 			asked: "del --simulate --no-progress -- htop", argv: "apk del --no-progress --wait 300 -- htop", with: "ncurses-libs",
 		},
 		"apk, needed": {
-			ref: Ref{Source: "apk", Name: "ncurses-libs", Version: "6.4-r4"}, answer: `printf 'World updated, but the following packages are not removed due to:\n  ncurses-libs: htop mc\n\nOK: 7 MiB in 15 packages\n'`,
-			asked: "del --simulate --no-progress -- ncurses-libs", others: "htop mc",
+			ref: Ref{Source: "apk", Name: "ncurses-libs", Version: "6.4-r4"}, answer: `printf 'World updated, but the following packages are not removed due to:\n  ncurses-libs: mc htop\n                less ncurses-libs\n  other: not-this\n\nOK: 7 MiB in 15 packages\n'`,
+			asked: "del --simulate --no-progress -- ncurses-libs", others: "htop less mc",
+		},
+		"apk, with much": {
+			ref: Ref{Source: "apk", Name: "gcc", Version: "15"}, answer: `printf '( 1/12) Purging gcc (15)\n( 2/12) Purging binutils (2.45.1-r0)\n(12/12) Purging musl-dev (1.2.5-r23)\nOK: 7 MiB\n'`,
+			asked: "del --simulate --no-progress -- gcc", argv: "apk del --no-progress --wait 300 -- gcc", with: "binutils musl-dev",
 		},
 		"apk that would keep it for no reason it tells": {
 			ref: Ref{Source: "apk", Name: "htop", Version: "1"}, answer: `echo OK`, asked: "del --simulate --no-progress -- htop", refuses: "refuses (exit code 0): OK",
@@ -151,4 +155,15 @@ func TestOwners(t *testing.T) {
 	} {
 		require.Equal(t, want, strings.Join(owners(text), " "), text)
 	}
+}
+
+func FuzzAnswers(f *testing.F) {
+	f.Add("( 1/23) Purging a (1)\n  a: b c\n        d\n:: removing a breaks dependency 'x' required by b\n\tx is needed by (installed) b-1-1.x\na, b:amd64: /usr/bin/x\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		purged, needed := apkAnswer(text, "a")
+		require.NotContains(t, needed, "a")
+		for _, name := range append(append(append(purged, owners(text)...), matches(text, requiredBy)...), matches(text, neededBy)...) {
+			require.NotEmpty(t, rpmShort(name))
+		}
+	})
 }
