@@ -3,6 +3,7 @@
 package sysread
 
 import (
+	"errors"
 	"io/fs"
 
 	"golang.org/x/sys/unix"
@@ -46,7 +47,7 @@ func readFile(path string, limit int) ([]byte, error) {
 func again(call func() (int, error)) (int, error) {
 	for {
 		n, err := call()
-		if err != unix.EINTR {
+		if !errors.Is(err, unix.EINTR) {
 			return n, err
 		}
 	}

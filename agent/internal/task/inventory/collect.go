@@ -136,7 +136,6 @@ func collect(ctx context.Context, o Options, list []collector) []Section {
 type outcome struct {
 	lines *lines
 	err   error
-	stack []byte // of a panic
 }
 
 // section runs the collector in a goroutine of its own, which is left behind when it does not come back;

@@ -89,10 +89,10 @@ func readIDs(r io.Reader, wanted *wantedIDs) error {
 			kind = 0
 			continue
 		}
-		if err != nil && !errors.Is(err, io.EOF) {
+		last := errors.Is(err, io.EOF)
+		if err != nil && !last {
 			return err
 		}
-		last := err != nil
 		line = bytes.TrimRight(line, "\r\n")
 		switch {
 		case len(line) == 0 || line[0] == '#':
