@@ -181,7 +181,8 @@ func until(ctx context.Context, is func() (bool, error)) error {
 
 // known are the names that agents make in their data directories.
 var known = []string{
-	"agent.json", "attempts", "change.lock", "enrollment", "enrollment.new", "fragments", "private", "removal", "removal.json", "resident.lock", "servers", "status.json",
+	"agent.json", "change.lock", "enrollment", "enrollment.new", "enrollment.refused", "fragment-lists", "fragments", "listener.pem",
+	"private-fragments", "reboot_needed", "removal", "removal.json", "resident.lock", "servers", "status.json",
 }
 
 // isPart reports whether a name is of a file that package atomicfile was writing when a crash cut it off.
