@@ -150,22 +150,18 @@ func (a *API) Register(h huma.API) {
 }
 
 func (a *API) list(ctx context.Context, in *listInput) (*listOutput, error) {
-	after, err := api.DecodeCursor(in.Cursor, 2)
+	after, err := api.DecodeCursor(in.Cursor, 3)
 	if err != nil {
 		return nil, err
 	}
-	byDevices := in.Sort == "devices"
 	titles, err := a.Service.List(ctx, Filter{
-		Query: in.Query, Source: in.Source, ByDevices: byDevices, Unused: in.Unused == "true", After: after, Limit: in.Fetch(),
+		Query: in.Query, Source: in.Source, ByDevices: in.Sort == "devices", Unused: in.Unused == "true", After: after, Limit: in.Fetch(),
 	})
 	if err != nil {
 		return nil, err
 	}
 	page := api.NewPage(views(titles, titleView), in.PageParams, func(t SoftwareTitle) []string {
-		if byDevices {
-			return []string{strconv.Itoa(t.Devices), t.ID}
-		}
-		return []string{t.Name, t.ID}
+		return []string{strconv.Itoa(t.Devices), t.Name, t.ID}
 	})
 	return &listOutput{page}, nil
 }

@@ -198,14 +198,11 @@ func TestCatalogue_pages(t *testing.T) {
 					break
 				}
 				last := page[len(page)-1]
-				after = []string{last.Name, fmt.Sprint(last.ID)}
-				if byDevices {
-					after[0] = fmt.Sprint(last.Devices)
-				}
+				after = []string{fmt.Sprint(last.Devices), last.Name, fmt.Sprint(last.ID)}
 			}
 			require.Len(t, seen, 20)
 		}
-		_, err := e.s.List(t.Context(), software.Filter{ByDevices: true, After: []string{"x", "y"}, Limit: 1})
+		_, err := e.s.List(t.Context(), software.Filter{ByDevices: true, After: []string{"x", "y", "z"}, Limit: 1})
 		require.Equal(t, fault.Invalid, fault.CodeOf(err))
 	})
 }

@@ -13,20 +13,20 @@ import (
 	"github.com/muster/muster/server/internal/store"
 )
 
-// Filter narrows List; empty fields do not. After holds the sort key of the last title seen.
+// Filter narrows List; empty fields do not. After tells of the last title seen.
 type Filter struct {
 	Query     string
 	Source    string
-	ByDevices bool // most devices first, else by name
-	Unused    bool // also titles that no device has any more
-	After     []string
+	ByDevices bool     // most devices first, else by name
+	Unused    bool     // also titles that no device has any more
+	After     []string // devices, name, id
 	Limit     int
 }
 
-// after reads the number of a cursor. What is none came from nobody's answer.
+// number reads the number of a cursor. What is none came from nobody's answer.
 //
 //fuzz:by server/internal/httpapi.FuzzRequests
-func after(text string) (int64, error) {
+func number(text string) (int64, error) {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		return 0, fault.Field("query.cursor", "the cursor is not one of this list; begin with the first page")
@@ -44,23 +44,24 @@ func (s *Service) List(ctx context.Context, f Filter) ([]Title, error) {
 		tx = tx.Where("devices > 0")
 	}
 	if f.ByDevices {
-		tx = tx.Order("devices DESC, id")
+		tx = tx.Order("devices DESC, name, id")
 	} else {
 		tx = tx.Order("name, id")
 	}
 	if f.After != nil {
-		id, err := after(f.After[1])
+		devices, err := number(f.After[0])
 		if err != nil {
 			return nil, err
 		}
+		id, err := number(f.After[2])
+		if err != nil {
+			return nil, err
+		}
+		const later = "(name > ? OR (name = ? AND id > ?))"
 		if f.ByDevices {
-			n, err := after(f.After[0])
-			if err != nil {
-				return nil, err
-			}
-			tx = tx.Where("(devices < ? OR (devices = ? AND id > ?))", n, n, id)
+			tx = tx.Where("(devices < ? OR (devices = ? AND "+later+"))", devices, devices, f.After[1], f.After[1], id)
 		} else {
-			tx = tx.Where("(name > ? OR (name = ? AND id > ?))", f.After[0], f.After[0], id)
+			tx = tx.Where(later, f.After[1], f.After[1], id)
 		}
 	}
 	var found []titleRow

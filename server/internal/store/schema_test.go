@@ -169,6 +169,8 @@ func sample(column, kind string, row int) string {
 			text = fmt.Sprintf("%.28s-%d", column, row)
 		}
 		return "'" + text + "'"
+	case column == "id": // 0 would ask MySQL for the next number
+		return fmt.Sprint(row + 1)
 	default:
 		return fmt.Sprint(row)
 	}
