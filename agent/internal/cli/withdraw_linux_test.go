@@ -133,5 +133,5 @@ func TestRun_nothingIsBegunForAServerThatRefusesTheDevice(t *testing.T) {
 	require.NoError(t, c.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, c.Wait())
 	require.NoFileExists(t, second)
-	require.Equal(t, 1, strings.Count(log.String(), "made to fail"), "it is said once: %s", log)
+	require.Equal(t, 1, strings.Count(log.String(), "check in server="), "it is said once: %s", log)
 }
