@@ -52,10 +52,11 @@ type Options struct {
 // calls are the questions to the system that are not files.
 type calls struct {
 	arch, agent string
-	now         func() time.Time
 	// space is the size of the file system that is mounted at the path, and what of it is free for users
 	// without privileges, in bytes.
 	space func(path string) (total, free int64, err error)
+	// spaceLimit is how long one file system may take to answer.
+	spaceLimit time.Duration
 	// addresses are those of each network interface.
 	addresses func() (map[string][]netip.Prefix, error)
 }
@@ -71,18 +72,20 @@ const (
 	limit         = 10 * time.Second
 	softwareLimit = time.Minute
 	grace         = 2 * time.Second
+	spaceLimit    = 2 * time.Second // a server that is away would make a file system take for ever
 )
 
 // collector finds the rows of one section. An error beside rows is told with them.
 type collector struct {
 	name    string
 	limit   time.Duration
+	grace   time.Duration // to return what it has, after its context has ended
 	collect func(ctx context.Context, h *host) (*lines, error)
 }
 
 // rows makes a collector of a function that returns a section's rows.
 func rows[T any](name string, find func(ctx context.Context, h *host) ([]T, error)) collector {
-	return collector{name: name, limit: limit, collect: func(ctx context.Context, h *host) (*lines, error) {
+	return collector{name: name, limit: limit, grace: grace, collect: func(ctx context.Context, h *host) (*lines, error) {
 		found, err := find(ctx, h)
 		if found == nil && err != nil {
 			return nil, err
@@ -113,7 +116,7 @@ func collect(ctx context.Context, o Options, list []collector) []Section {
 	}
 	if h.calls == nil {
 		h.calls = &calls{
-			arch: runtime.GOARCH, agent: buildinfo.Version, now: time.Now, space: space, addresses: addresses,
+			arch: runtime.GOARCH, agent: buildinfo.Version, space: space, spaceLimit: spaceLimit, addresses: addresses,
 		}
 	}
 	var sections []Section
@@ -158,7 +161,7 @@ func (c collector) section(ctx context.Context, h *host) Section {
 	select {
 	case out = <-result:
 	case <-ctx.Done():
-		late := time.NewTimer(grace)
+		late := time.NewTimer(c.grace)
 		defer late.Stop()
 		select {
 		case out = <-result:

@@ -66,12 +66,12 @@ func TestCollect_oneThatFailsLosesItsOwnSectionOnly(t *testing.T) {
 		<-never
 		return nil, nil
 	})
-	stuck.limit = time.Millisecond
+	stuck.limit, stuck.grace = time.Millisecond, time.Millisecond
 	late := rows("late", func(ctx context.Context, _ *host) ([]protocol.User, error) {
 		<-ctx.Done()
 		return []protocol.User{{Row: protocol.Row{Key: "bob"}}}, ctx.Err()
 	})
-	late.limit = time.Millisecond
+	late.limit, late.grace = time.Millisecond, time.Minute
 	var none map[string]int
 	got := collect(t.Context(), Options{Root: t.TempDir()}, []collector{
 		good("first"),

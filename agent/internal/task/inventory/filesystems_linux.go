@@ -9,7 +9,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/muster/muster/packages/protocol"
 )
@@ -19,10 +18,6 @@ const (
 	maxMountInfo = 4 << 20
 	maxMounts    = 20_000
 )
-
-// spaceLimit is how long one file system may take to say how large it is. A server that is away would
-// make it take for ever.
-const spaceLimit = 2 * time.Second
 
 // mount is one line of /proc/self/mountinfo.
 type mount struct {
@@ -172,7 +167,7 @@ func (h *host) askSpace(ctx context.Context, at string) (total, free int64, err 
 		total, free int64
 		err         error
 	}
-	ctx, cancel := context.WithTimeout(ctx, spaceLimit)
+	ctx, cancel := context.WithTimeout(ctx, h.spaceLimit)
 	defer cancel()
 	result := make(chan answer, 1)
 	go func() {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -68,7 +69,7 @@ func TestCollect_thisComputer(t *testing.T) {
 	known, err := addresses()
 	require.NoError(t, err)
 	o := Options{calls: &calls{
-		arch: "amd64", agent: "1.2.3",
+		arch: "amd64", agent: "1.2.3", spaceLimit: time.Minute,
 		space: func(path string) (int64, int64, error) {
 			total, _, err := space(path)
 			return total, total / 2, err
