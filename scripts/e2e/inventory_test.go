@@ -65,7 +65,7 @@ func TestInventory(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, "")
 	a := startAgent(t, s)
-	always := []string{"system", "cpus", "interfaces", "software"}
+	always := []string{"system", "cpus", "filesystems", "interfaces", "users", "software"}
 	var first map[string]section
 	await(t, "the first inventory", func() (bool, string) {
 		first = s.sections(t, a.device)
@@ -76,6 +76,10 @@ func TestInventory(t *testing.T) {
 		}
 		return true, ""
 	})
+	require.GreaterOrEqual(t, len(first), 13, "%v", first) // processes are for those who ask
+	for name, one := range first {
+		require.True(t, one.ReceivedAt != nil || one.Problem != "", "%s is neither there nor missing for a reason", name)
+	}
 	require.Positive(t, first["software"].Rows)
 	require.Positive(t, first["cpus"].Rows)
 

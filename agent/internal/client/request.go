@@ -125,13 +125,19 @@ func (c *Client) setSecrets(secret, next string) {
 }
 
 // Final reports whether the server itself said no to what was asked, so that asking again is of no use: not
-// where it does not know the device at present, has too much to do, or something on the way answered.
+// where it does not know the device at present, is in another state than before, has too much to do, or something
+// on the way answered.
 func Final(err error) bool {
 	var e *Error
 	if !errors.As(err, &e) || e.Foreign || e.Status < 400 || e.Status >= 500 {
 		return false
 	}
-	return e.Status != http.StatusUnauthorized && e.Status != http.StatusRequestTimeout && e.Status != http.StatusTooManyRequests
+	switch e.Status {
+	case http.StatusUnauthorized, http.StatusRequestTimeout, http.StatusConflict, http.StatusTooManyRequests:
+		return false
+	default:
+		return true
+	}
 }
 
 // Instruction fetches the signed envelope of the given digest. The caller compares the digest.

@@ -143,6 +143,7 @@ func TestTask_whenTheServerDoesNotTakeIt(t *testing.T) {
 		"overload":          {http.StatusServiceUnavailable, protocol.StateWaiting},
 		"not known now":     {http.StatusUnauthorized, protocol.StateWaiting},
 		"too often":         {http.StatusTooManyRequests, protocol.StateWaiting},
+		"changed meanwhile": {http.StatusConflict, protocol.StateWaiting},
 	} {
 		s := newSender(t)
 		s.server.Lock()
