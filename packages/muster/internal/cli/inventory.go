@@ -165,12 +165,16 @@ func row(item json.RawMessage) []string {
 		if strings.HasPrefix(text, `"`) {
 			_ = json.Unmarshal(raw, &text) // it is a string: the decoder said so
 		}
-		switch key {
+		field := fmt.Sprint(key)
+		switch field {
 		case "key":
 		case "name":
 			name = text
 		default:
-			details = append(details, fmt.Sprint(key)+" "+text)
+			if n, err := strconv.ParseInt(text, 10, 64); err == nil && strings.HasSuffix(field, "bytes") {
+				text = size(n)
+			}
+			details = append(details, strings.ReplaceAll(field, "_", " ")+" "+text)
 		}
 	}
 	return []string{name, strings.Join(details, ", ")}

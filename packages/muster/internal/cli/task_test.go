@@ -59,7 +59,7 @@ func (f *fakeServer) taskRoutes(handle func(string, func(*http.Request) (int, an
 		}
 	})
 	handle("GET /devices/{id}/inventory/{section}", func(r *http.Request) (int, any) {
-		out := page(r, []object{{"key": "sda", "name": "Evil\x1b[2J", "size": 5, "parts": []string{"sda1"}}, {"key": "sdb", "name": "B"}, {"key": "sdc", "name": "C"}})
+		out := page(r, []object{{"key": "sda", "name": "Evil\x1b[2J", "size_bytes": 5120, "parts": []string{"sda1"}}, {"key": "sdb", "name": "B"}, {"key": "sdc", "name": "C"}})
 		out["name"], out["rows"], out["problem"] = r.PathValue("section"), 3, "sdd did not answer"
 		return 200, out
 	})
@@ -155,7 +155,7 @@ func TestDevice_inventoryAndSoftware(t *testing.T) {
 	code, out, errs := d.run("device", "inventory", "pc-1", "storage")
 	require.Zero(t, code)
 	require.Contains(t, errs, "sdd did not answer")
-	require.Contains(t, out, `size 5`)
+	require.Contains(t, out, `size bytes 5.0 KiB`)
 	require.Contains(t, out, `parts ["sda1"]`)
 	require.Equal(t, 4, strings.Count(out, "\n"), "a head and a line for each row of both pages: %s", out)
 	require.NotContains(t, out, "\x1b")
