@@ -74,6 +74,7 @@ func TestPackages(t *testing.T) {
 
 	t.Run("removal during a deployment", func(t *testing.T) { removalOfThePackage(t, c, s, fresh, before) })
 	t.Run("uninstall on the device", func(t *testing.T) { uninstallOfThePackage(t, c, s, fresh, before) })
+	t.Run("server", func(t *testing.T) { serverPackage(t, c, before) })
 	t.Run("rpm", func(t *testing.T) { rpmPackage(t, c) })
 }
 
@@ -132,6 +133,37 @@ func uninstallOfThePackage(t *testing.T, c *chroot, s *server, deb string, befor
 	require.False(t, running.running())
 	require.Contains(t, c.run(t, nil, "muster-agent", "uninstall"), "was removed from this computer")
 	s.awaitDevice(t, d.ID, "removed")
+	c.awaitNothing(t, before)
+}
+
+// serverPackage: the server runs as a user of its own, with the settings that the package brings.
+func serverPackage(t *testing.T, c *chroot, before []string) {
+	c.apt(t, nil, "install", c.pack(t, "v0.1.0", "server.deb"))
+	port, plain := freePort(t), freePort(t)
+	p := startCommand(t, c.command(nil, "setpriv", "--reuid", "muster", "--regid", "muster", "--clear-groups",
+		"muster-server", "serve", "--config", "/etc/muster-server/config.yaml", "--listen", "127.0.0.1:"+port, "--http", "127.0.0.1:"+plain,
+		"--admin-password-file", "/var/lib/muster-server/first-password"))
+	await(t, "the server's readiness", func() (bool, string) {
+		require.True(t, p.running(), p.output())
+		res, err := http.Get("http://127.0.0.1:" + plain + "/readyz")
+		if err != nil {
+			return false, err.Error()
+		}
+		res.Body.Close()
+		return res.StatusCode == http.StatusOK, res.Status
+	})
+	for path, mode := range map[string]fs.FileMode{
+		"var/lib/muster-server": fs.ModeDir | 0o700, "var/lib/muster-server/first-password": 0o600, "etc/muster-server/config.yaml": 0o640,
+	} {
+		info, err := os.Stat(filepath.Join(c.root, path))
+		require.NoError(t, err)
+		require.Equal(t, mode, info.Mode(), path)
+	}
+	require.Contains(t, c.run(t, nil, "muster", "--help"), "muster")
+	p.stop(t)
+	c.apt(t, nil, "remove", "muster-server")
+	require.FileExists(t, filepath.Join(c.root, "var/lib/muster-server/muster.db"))
+	c.apt(t, nil, "purge", "muster-server")
 	c.awaitNothing(t, before)
 }
 
@@ -260,7 +292,7 @@ func newChroot(t *testing.T) *chroot {
 	return &chroot{root: debianRoot(t), packages: t.TempDir()}
 }
 
-// pack makes the agent's packages of the tested program and returns the path of the .deb inside the chroot.
+// pack makes packages of the tested programs and returns the path of the .deb inside the chroot.
 func (c *chroot) pack(t *testing.T, version, what string) string {
 	t.Helper()
 	making.Lock()
@@ -268,11 +300,11 @@ func (c *chroot) pack(t *testing.T, version, what string) string {
 	making.Unlock()
 	require.NoError(t, err, string(out))
 	arch := strings.TrimSpace(succeed(t, nil, find("dpkg"), "--print-architecture"))
-	succeed(t, nil, "../packaging/pack.sh", version, arch, programs, c.packages, what)
-	name := fmt.Sprintf("muster-agent_%s_%s.deb", strings.TrimSpace(succeed(t, nil, "../packaging/version.sh", version)), arch)
+	succeed(t, []string{"PACK_COMPRESSION=none"}, "../packaging/pack.sh", version, arch, programs, c.packages, what)
+	program, _, _ := strings.Cut(what, ".")
+	name := fmt.Sprintf("muster-%s_%s_%s.deb", program, strings.TrimSpace(succeed(t, nil, "../packaging/version.sh", version)), arch)
 	data, err := os.ReadFile(filepath.Join(c.packages, name))
 	require.NoError(t, err)
-	// Not in /tmp: that a package was there is no trace of the package.
 	inside := filepath.Join("/mnt", name)
 	require.NoError(t, os.WriteFile(filepath.Join(c.root, inside), data, 0o644))
 	return inside
@@ -333,7 +365,7 @@ func (c *chroot) start(t *testing.T) *process {
 }
 
 // notOurs are folders in which package managers keep what was, and nothing of a package.
-var notOurs = []string{"proc", "var/cache/apt", "var/lib/apt", "var/log", "var/cache/debconf", "root"}
+var notOurs = []string{"proc", "var/cache/apt", "var/lib/apt", "var/log", "var/cache/debconf", "root", "mnt"}
 
 // look lists every path, and the users, of the chroot.
 func (c *chroot) look(t *testing.T) []string {
@@ -353,7 +385,7 @@ func (c *chroot) look(t *testing.T) []string {
 		if slices.Contains(notOurs, rel) {
 			return fs.SkipDir
 		}
-		if !strings.HasSuffix(rel, "-old") { // dpkg's database as it was before its last change
+		if !strings.HasSuffix(rel, "-") && !strings.HasSuffix(rel, "-old") { // users, and dpkg's database, before their last change
 			all = append(all, rel)
 		}
 		return nil

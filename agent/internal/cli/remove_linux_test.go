@@ -130,6 +130,26 @@ func TestOnce_aServerThatForgotTheDeviceHasTakenTheReport(t *testing.T) {
 	a.eventually("all files have gone", func() bool { return !exists(a.data) })
 }
 
+// TestRun_goesOnWithARemoval that a crash cut off, whatever of it had been done: it does nothing else.
+func TestRun_goesOnWithARemoval(t *testing.T) {
+	t.Parallel()
+	for name, left := range map[string][]string{
+		"before anything":          {"agent.json", "servers/test/identity.json", "servers/test/left"},
+		"before its process":       {"agent.json", "removal.json"},
+		"while its process worked": {"removal.json", "removal/command.json", "removal/started", "servers/test/identity.json"},
+		"at the very end":          {"removal.json"},
+	} {
+		a := &agent{t: t, data: filepath.Join(t.TempDir(), "agent")}
+		for _, file := range left {
+			require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(a.data, file)), 0o700))
+			require.NoError(t, os.WriteFile(filepath.Join(a.data, file), []byte("{}"), 0o600))
+		}
+		out, code := a.cli("run", "--data", a.data)
+		require.Equal(t, 10, code, "%s: %s", name, out)
+		a.eventually(name+": all files have gone", func() bool { return !exists(a.data) })
+	}
+}
+
 // TestRun_staysForItsOtherServers: only the folder of the server that is left goes.
 func TestRun_staysForItsOtherServers(t *testing.T) {
 	t.Parallel()
