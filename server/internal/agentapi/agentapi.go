@@ -105,6 +105,7 @@ type API struct {
 
 	inventories *admission
 	sending     *turns // of sections
+	changes     *throttle.Throttle
 
 	strangers *budget.Budget // of bodies that come before anybody is known
 	bodies    *budget.Budget // of devices' bodies
@@ -140,6 +141,7 @@ func New(opt Options) *API {
 
 		inventories: newAdmission(or(opt.MaxInventories, 4)),
 		sending:     newTurns(1, "sections"),
+		changes:     throttle.New(sectionEvery),
 	}
 }
 

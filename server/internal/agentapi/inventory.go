@@ -13,6 +13,7 @@ import (
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
 	"github.com/muster/muster/server/internal/inventory"
+	"github.com/muster/muster/server/internal/throttle"
 )
 
 // Inventories is what the package needs of the inventories.
@@ -24,6 +25,13 @@ type Inventories interface {
 // inventoriesBudget bounds the memory of packed sections that are arriving, in bytes. Reports have their
 // own: sections are large, and must not keep them out.
 const inventoriesBudget = 64 << 20
+
+// How many sections a device may send at once, and how soon another: a device that sends ever new ones does
+// not fill the database with what follows from them. An honest one sends those that changed, a few times a day.
+const (
+	sectionsAtOnce = 200
+	sectionEvery   = 30 * time.Second
+)
 
 // inventoryHead answers which sections of an inventory are wanted. Devices in every state but revoked may
 // ask: what a computer is helps who decides about it.
@@ -62,6 +70,9 @@ func (a *API) inventorySection(c echo.Context) error {
 	up, err := uploadOf(c.Param("section"), c.Request())
 	if err != nil {
 		return err
+	}
+	if !a.changes.Take(time.Now(), throttle.Bucket{Key: d.ID, Size: sectionsAtOnce}) {
+		return fault.New(fault.TooMany, "this device has sent %d sections at once; send more later, one in %s", sectionsAtOnce, sectionEvery)
 	}
 	done, err := a.sending.take(d.ID)
 	if err != nil {

@@ -90,7 +90,7 @@ func TestInventory_refuses(t *testing.T) {
 	resp, p := e.call("POST", protocol.PathInventory, bearer, headOf(cpus), nil)
 	require.Equal(t, 200, resp.StatusCode, "%+v", p)
 	good := servertest.Gzip(t, []byte(cpus))
-	bomb := servertest.Gzip(t, bytes.Repeat([]byte(" "), 4*protocol.MaxSectionBytes))
+	bomb := bytes.Repeat(servertest.Gzip(t, bytes.Repeat([]byte(" "), 1<<20)), 2*protocol.MaxSectionBytes>>20) // gzip may go on after its end
 	require.Less(t, len(bomb), 1<<20)
 	for name, c := range map[string]struct {
 		section, sha256, collected, encoding string
@@ -152,9 +152,28 @@ func TestInventory_slowOnesHoldUpNobody(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, status, code)
 }
 
+// A device that sends ever new sections is told to come later.
+func TestInventory_oneDeviceSendsNotWithoutEnd(t *testing.T) {
+	t.Parallel()
+	h := &held{}
+	e := newEnv(t, func(o *agentapi.Options) { o.Inventories = h })
+	_, hostile := e.enroll(false)
+	_, good := e.enroll(false)
+	sent := 0
+	for ; sent < 300; sent++ {
+		status, _ := e.put(hostile, cpus)
+		if status == http.StatusTooManyRequests {
+			break
+		}
+		require.Equal(t, http.StatusNoContent, status)
+	}
+	require.Less(t, sent, 300)
+	status, code := e.put(good, cpus)
+	require.Equal(t, http.StatusNoContent, status, code)
+}
+
 // held is inventories that are not done before they are told.
 type held struct {
-	agentapi.Inventories
 	entered chan struct{}
 	proceed chan struct{}
 }
@@ -164,6 +183,8 @@ func (h *held) Head(context.Context, inventory.Device, protocol.InventoryHead) (
 	<-h.proceed
 	return protocol.InventoryAnswer{Want: []string{}}, nil
 }
+
+func (h *held) Put(context.Context, inventory.Device, inventory.Upload) error { return nil }
 
 // More than the server can take are sent away with a time to come back, not kept waiting.
 func TestInventory_busyServerSaysWhenToComeBack(t *testing.T) {

@@ -28,6 +28,7 @@ func (p *parts) connect() {
 	p.devices.Subscribe(p.deploy.DeviceChanged)
 	p.devices.Subscribe(p.tasks.DeviceChanged)
 	p.devices.Subscribe(p.events.DeviceChanged)
+	p.devices.Subscribe(p.software.DeviceChanged)
 	p.trust.Subscribe(func(context.Context) {
 		p.hub.Notify(hub.Event{Type: "trust"})
 		p.hub.WakeMany(p.hub.ConnectedIDs()) // a revocation ought not to wait for the next check-in

@@ -46,9 +46,9 @@ func TestRead_refuses(t *testing.T) {
 		"not packed":         {Upload{Section: "cpus", Packed: []byte(good)}, fault.Invalid},
 		"nothing":            {Upload{Section: "cpus"}, fault.Invalid},
 		"torn":               {torn, fault.Invalid},
-		"bomb":               {upload(t, "cpus", strings.Repeat("\n", protocol.MaxSectionBytes+1)), fault.Invalid}, // an empty row is none
-		"bomb of one row":    {upload(t, "cpus", strings.Repeat(" ", protocol.MaxSectionBytes+1)), fault.TooLarge},
-		"bomb of good rows":  {upload(t, "unknown", manyRows(1500, 12<<10)), fault.TooLarge},
+		"bomb":               {bomb(t, strings.Repeat("\n", 1<<20)), fault.Invalid}, // an empty row is none
+		"bomb of one row":    {bomb(t, strings.Repeat(" ", 1<<20)), fault.TooLarge},
+		"unpacked too large": {upload(t, "unknown", manyRows(1040, 16100)), fault.TooLarge},
 		"too many rows":      {upload(t, "cpus", manyRows(protocol.MaxSectionRows+1, 0)), fault.TooLarge},
 		"huge row":           {upload(t, "cpus", `{"key":"a","name":"`+strings.Repeat("x", protocol.MaxRow)+`"}`+"\n"), fault.TooLarge},
 		"duplicate keys":     {upload(t, "cpus", good+good), fault.Invalid},
@@ -70,6 +70,12 @@ func TestRead_refuses(t *testing.T) {
 			require.Less(t, len(err.Error()), 400, "an error repeats little of what came")
 		})
 	}
+}
+
+// bomb is a text, more often than a section may be long: packed data may go on after their end.
+func bomb(t *testing.T, text string) Upload {
+	t.Helper()
+	return Upload{Section: "cpus", SHA256: strings.Repeat("0", 64), Packed: bytes.Repeat(pack(t, []byte(text)), protocol.MaxSectionBytes/len(text)+1)}
 }
 
 // manyRows are rows in the order of their keys, each with a text of some length.

@@ -60,7 +60,7 @@ func versions(list []entry) map[string]int {
 func TestDiff_leadsFromOneListToTheOther(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
-	for range 500 {
+	for range 150 {
 		old, now := randomList(r), randomList(r)
 		d := diff(old, now)
 

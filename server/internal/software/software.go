@@ -3,8 +3,8 @@
 //
 // A title is a program of one source, as curl from dpkg; devices share titles and versions. What a device
 // has is replaced as a whole, in one transaction with the history and the counts that follow from it, so
-// after a crash either the old or the new list is there. Titles stay when no device has them any more,
-// for the history. inventory calls it with what devices report; the admin API reads; tasks ask what a
+// after a crash either the old or the new list is there. Titles stay when no device has them any more, as
+// long as the history names them. inventory calls it with what devices report; the admin API reads; tasks ask what a
 // device has reported.
 package software
 
@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/server/internal/device"
 	"github.com/muster/muster/server/internal/store"
 )
 
@@ -27,11 +28,17 @@ const (
 	Updated = "updated"
 )
 
-// keepHistory is how long changes are kept.
-const keepHistory = 2 * 365 * 24 * time.Hour
+// keepHistory is how long changes are kept, mostHistory how many of a device.
+const (
+	keepHistory = 2 * 365 * 24 * time.Hour
+	mostHistory = 10_000
+)
+
+// keepUnnamed is how long a title or version stays, after it was first seen, that no device has and no change names.
+const keepUnnamed = 24 * time.Hour
 
 // cleanEvery is how often old changes, and what revoked and removed devices had, are looked for.
-const cleanEvery = time.Hour
+const cleanEvery = 6 * time.Hour
 
 // Change is one thing that changed on a device.
 type Change struct {
@@ -62,7 +69,19 @@ type Service struct {
 // New makes the service.
 func New(o Options) *Service { return &Service{store: &catalogue{o.DB}, log: o.Log} }
 
-// Run removes changes that are older than they are kept, and what revoked devices had, until ctx ends.
+// DeviceChanged stops counting a device that is revoked or has left. Should the server die right now, or the
+// database fail, Run does it later.
+func (s *Service) DeviceChanged(ctx context.Context, c device.Change) {
+	if c.State != protocol.DeviceRevoked && c.State != protocol.DeviceRemoved {
+		return
+	}
+	if err := s.store.forget(ctx, c.DeviceID); err != nil {
+		s.log.Warn("forget software of device", "device", c.DeviceID, "err", err)
+	}
+}
+
+// Run removes changes that are older than they are kept, what revoked devices had, and what nobody has or
+// had any more, until ctx ends.
 func (s *Service) Run(ctx context.Context) {
 	ticker := time.NewTicker(cleanEvery)
 	defer ticker.Stop()
@@ -93,7 +112,7 @@ func (s *Service) Clean(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
-	return nil
+	return s.store.deleteUnnamed(ctx, now.Add(-keepUnnamed))
 }
 
 // Reported says which of the keys the device has not reported in its newest list.

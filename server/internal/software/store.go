@@ -133,3 +133,35 @@ func (c *catalogue) forget(ctx context.Context, deviceID string) error {
 		return Forget(tx, deviceID)
 	})
 }
+
+// deleteUnnamed removes versions and titles that no device has, no change names, and that are not new: a list
+// that is being written may have found them a moment ago.
+func (c *catalogue) deleteUnnamed(ctx context.Context, before time.Time) error {
+	for _, unnamed := range []struct {
+		model any
+		where string
+	}{
+		{&versionRow{}, "NOT EXISTS (SELECT 1 FROM software_history h WHERE h.title_id = software_versions.title_id " +
+			"AND (h.from_version = software_versions.version OR h.to_version = software_versions.version))"},
+		{&titleRow{}, "NOT EXISTS (SELECT 1 FROM software_history h WHERE h.title_id = software_titles.id) " +
+			"AND NOT EXISTS (SELECT 1 FROM software_versions v WHERE v.title_id = software_titles.id)"},
+	} {
+		last := int64(0)
+		for {
+			var ids []int64
+			err := c.db.With(ctx).Model(unnamed.model).Where("devices = 0 AND first_seen_at < ? AND id > ?", before, last).
+				Where(unnamed.where).Order("id").Limit(chunk).Pluck("id", &ids).Error
+			if err != nil {
+				return fmt.Errorf("find software that nobody has: %w", err)
+			}
+			if len(ids) == 0 {
+				break
+			}
+			last = ids[len(ids)-1]
+			if err := c.db.With(ctx).Where("id IN ? AND devices = 0", ids).Delete(unnamed.model).Error; err != nil {
+				return fmt.Errorf("remove software that nobody has: %w", err)
+			}
+		}
+	}
+	return nil
+}

@@ -155,8 +155,24 @@ func Replace(tx *gorm.DB, deviceID string, list List, baseline bool, now time.Ti
 		if err := tx.CreateInBatches(rows, chunk).Error; err != nil {
 			return nil, fmt.Errorf("keep changes of software: %w", err)
 		}
+		if err := trim(tx, deviceID); err != nil {
+			return nil, err
+		}
 	}
 	return d.changes, nil
+}
+
+// trim keeps the newest changes of a device: one that invents programs does not fill the database.
+func trim(tx *gorm.DB, deviceID string) error {
+	var oldest []string
+	err := tx.Model(&historyRow{}).Where("device_id = ?", deviceID).Order("id DESC").Offset(mostHistory).Limit(1).Pluck("id", &oldest).Error
+	if err == nil && len(oldest) > 0 {
+		err = tx.Where("device_id = ? AND id <= ?", deviceID, oldest[0]).Delete(&historyRow{}).Error
+	}
+	if err != nil {
+		return fmt.Errorf("trim changes of software: %w", err)
+	}
+	return nil
 }
 
 // Forget removes what the device has, without a word in the history, in the caller's transaction after Lock.
@@ -243,9 +259,12 @@ func recount(tx *gorm.DB, table string, by map[int64]int) error {
 		for n < len(ids) && n < chunk && by[ids[n]] == step {
 			n++
 		}
-		err := tx.Table(table).Where("id IN ?", ids[:n]).UpdateColumn("devices", gorm.Expr("devices + ?", step)).Error
-		if err != nil {
-			return fmt.Errorf("count devices of %s: %w", table, err)
+		res := tx.Table(table).Where("id IN ?", ids[:n]).UpdateColumn("devices", gorm.Expr("devices + ?", step))
+		if res.Error != nil {
+			return fmt.Errorf("count devices of %s: %w", table, res.Error)
+		}
+		if res.RowsAffected != int64(n) { // Clean has removed one since Prepare found it
+			return fault.New(fault.Unavailable, "the software catalogue is being cleaned; try again later")
 		}
 		ids = ids[n:]
 	}
