@@ -28,6 +28,7 @@ var (
 const (
 	maxPrivate = 5 << 10
 	maxRSS     = 12 << 10
+	fewTasks   = 5 // after which it is looked at first
 )
 
 // TestResidentStaysSmall: connected and idle, and after a number of deployments, the resident is back to
@@ -45,10 +46,16 @@ func TestResidentStaysSmall(t *testing.T) {
 	s.awaitConnected(t, a.device)
 	pid := a.cmd.Process.Pid
 	awaitSmall(t, pid, "idle and connected")
-	ids := make([]string, *residentTasks)
+	ids := make([]string, max(*residentTasks, fewTasks))
 	for i := range ids {
 		name := fmt.Sprintf("tiny-%04d", i)
 		ids[i], _ = s.assign(t, s.offer(t, spec{Name: name, Priority: 5, Action: "execute", Command: []string{"/bin/true"}}), a.device)
+		if i < fewTasks {
+			s.awaitState(t, ids[i], "succeeded")
+		}
+		if i == fewTasks-1 { // the inventories that show these changes are among the tasks
+			awaitSmall(t, pid, fmt.Sprintf("after %d deployments", fewTasks))
+		}
 	}
 	for _, id := range ids {
 		s.awaitState(t, id, "succeeded")
