@@ -123,13 +123,16 @@ func (u *unit) offer(tasks []protocol.Task, untrusted error) {
 			kept = append(kept, i)
 		}
 	}
-	later := map[string]time.Time{}
+	later, broken := map[string]time.Time{}, map[string]int{}
 	for _, i := range kept {
 		if at, ok := u.later[i.id()]; ok {
 			later[i.id()] = at
 		}
+		if n := u.broken[i.id()]; n > 0 {
+			broken[i.id()] = n
+		}
 	}
-	u.queue, u.later = kept, later
+	u.queue, u.later, u.broken = kept, later, broken
 	for _, p := range u.present {
 		if !p.started && !slices.ContainsFunc(kept, p.same) {
 			p.withdraw()
@@ -150,11 +153,17 @@ func (u *unit) begin(i item, withdraw func()) *process {
 	return p
 }
 
-// commandBegins says that the command of the process's item begins: it is not taken back any more.
+// commandBegins says that the command of the process's item begins: it is not taken back any more, and stays
+// in the queue until it is done, whatever is offered meanwhile.
 func (u *unit) commandBegins(p *process) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	p.started = true
+	if n := slices.IndexFunc(u.queue, p.same); n >= 0 {
+		u.queue[n].started = true
+	} else {
+		u.queue = append(u.queue, p.item)
+	}
 }
 
 // ended says that the task process is over.
@@ -316,7 +325,7 @@ func (u *unit) postpone(i item, until time.Time, started bool) {
 	u.later[i.id()] = until
 	i.started = i.started || started
 	if n := slices.IndexFunc(u.queue, i.same); n >= 0 {
-		u.queue[n].started = i.started
+		u.queue[n].started = u.queue[n].started || i.started
 	} else if i.started { // taken out of the offer meanwhile
 		u.queue = append(u.queue, i)
 	}

@@ -114,6 +114,45 @@ func TestUnit_begunCommandsAreFollowedWhateverIsOffered(t *testing.T) {
 	require.Equal(t, []int{5, 0}, drain(u))
 }
 
+// TestUnit_begunTasksThatWaitAreFollowed: a task can have to wait after it has begun to change the computer.
+func TestUnit_begunTasksThatWaitAreFollowed(t *testing.T) {
+	t.Parallel()
+	for name, takenBack := range map[string]bool{"before its command began": true, "after": false} {
+		u := testUnit(t)
+		running := taskOf(protocol.TaskUninstall)
+		u.offer([]protocol.Task{running}, nil)
+		it, _, _ := u.next(changing, time.Now())
+		p := u.begin(it, func() {})
+		if takenBack {
+			u.offer(nil, nil)
+		}
+		u.commandBegins(p)
+		u.offer(nil, nil)
+		u.ended(p)
+		u.postpone(it, time.Now().Add(-time.Second), false)
+		u.offer(nil, nil)
+		again, ok, _ := u.next(changing, time.Now())
+		require.True(t, ok, name)
+		require.True(t, again.started, name)
+		u.done(again)
+		require.Empty(t, u.queue, name)
+	}
+}
+
+// TestUnit_forgetsWhatIsOfferedNoMore: what is kept of tasks does not grow with them.
+func TestUnit_forgetsWhatIsOfferedNoMore(t *testing.T) {
+	t.Parallel()
+	u := testUnit(t)
+	task := deployTask(4)
+	u.offer([]protocol.Task{task}, nil)
+	u.broke(item{task: task}, time.Now(), false)
+	u.offer([]protocol.Task{task}, nil)
+	require.Len(t, u.broken, 1)
+	u.offer(nil, nil)
+	require.Empty(t, u.broken)
+	require.Empty(t, u.later)
+}
+
 func journalled(t *testing.T, u *unit, priority int, states ...protocol.State) *attempt.Attempt {
 	t.Helper()
 	task := deployTask(priority)
