@@ -169,13 +169,9 @@ func SweepLeft(dataDir string, last func() error) error {
 	if err != nil {
 		return err
 	}
-	marks, err := filepath.Glob(filepath.Join(identity.Open(dataDir, "*").Dir(), leftFile))
-	if err != nil || len(marks) == 0 {
+	left, err := leftServers(dataDir)
+	if err != nil || len(left) == 0 {
 		return err
-	}
-	var left []string
-	for _, mark := range marks {
-		left = append(left, filepath.Base(filepath.Dir(mark)))
 	}
 	stay := slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(left, name) })
 	_, err = os.Stat(filepath.Join(dataDir, EnrollmentFile))
@@ -194,6 +190,20 @@ func SweepLeft(dataDir string, last func() error) error {
 		}
 	}
 	return nil
+}
+
+// leftServers names the folders that are marked as left, whether or not the identity in them is gone already.
+func leftServers(dataDir string) (left []string, err error) {
+	entries, err := os.ReadDir(identity.Folder(dataDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("look for servers that were left: %w", err)
+	}
+	for _, e := range entries {
+		if _, err := os.Stat(filepath.Join(identity.Open(dataDir, e.Name()).Dir(), leftFile)); err == nil {
+			left = append(left, e.Name())
+		}
+	}
+	return left, nil
 }
 
 // LockPath is the file whose lock an agent holds as long as it runs on the data directory.
