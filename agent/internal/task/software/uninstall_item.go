@@ -176,7 +176,8 @@ func (u *uninstalling) begin(ctx context.Context, dir string, argv []string) err
 	return err
 }
 
-// dry runs a command that changes nothing, and returns its exit code and all that it wrote.
+// dry runs a command that changes nothing, and returns its exit code and all that it wrote. An answer that is
+// longer than what a runner keeps is an error: who stands in the way may be in what is missing.
 func (u *uninstalling) dry(ctx context.Context, argv ...string) (*proc.Status, error) {
 	dir := u.path(dryDir)
 	if err := os.RemoveAll(dir); err != nil { // an active one was waited for by attach
@@ -190,6 +191,8 @@ func (u *uninstalling) dry(ctx context.Context, argv ...string) (*proc.Status, e
 		return nil, fmt.Errorf("%s could not be started: %s", argv[0], status.StartError)
 	case status.TimedOut:
 		return nil, fmt.Errorf("%s did not answer within %s", strings.Join(argv, " "), dryLimit)
+	case status.OutputBytes > protocol.MaxOutputTail:
+		return nil, fmt.Errorf("%s answers with %d bytes, more than the %d that can be looked at", strings.Join(argv, " "), status.OutputBytes, protocol.MaxOutputTail)
 	}
 	return status, nil
 }

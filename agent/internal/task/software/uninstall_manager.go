@@ -261,9 +261,13 @@ func planFlatpak(ctx context.Context, u *uninstalling, t target) (plan, error) {
 		}
 		full += "/" + part
 	}
-	status, err := u.dry(ctx, "flatpak", "list", "--system", "--app", "--columns=application,runtime")
+	look := []string{"flatpak", "list", "--system", "--app", "--columns=application,runtime"}
+	status, err := u.dry(ctx, look...)
 	if err != nil {
 		return plan{}, err
+	}
+	if status.ExitCode != 0 {
+		return plan{}, refusal(status, look...)
 	}
 	p := plan{argv: []string{"flatpak", "uninstall", "--system", "--noninteractive", "-y", "--", full}}
 	for line := range strings.Lines(status.Output) {

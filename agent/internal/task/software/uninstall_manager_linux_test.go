@@ -80,6 +80,15 @@ echo ":: removing pliba breaks dependency 'pcap' required by pappb"; exit 1`,
 			answer: `printf 'org.example.App\torg.example.Platform/x86_64/23.08\norg.other.App\torg.example.Platform/x86_64/22.08\n'`,
 			asked:  "list --system --app --columns=application,runtime", others: "org.example.App",
 		},
+		"flatpak that cannot tell who uses it": {
+			ref:    Ref{Source: "flatpak", Name: "org.example.Platform", Arch: "x86_64", Qualifiers: map[string]string{"branch": "23.08"}},
+			answer: `echo "error: no installation" >&2; exit 1`, asked: "list --system --app --columns=application,runtime",
+			refuses: "refuses (exit code 1): error: no installation",
+		},
+		"pacman, with an answer beyond bounds": {
+			ref: Ref{Source: "pacman", Name: "pliba", Version: "1.0-1"}, answer: `yes ":: removing pliba breaks dependency" | head -c 70000; exit 1`,
+			asked: "-R --print --print-format %n -- pliba", refuses: "answers with 70000 bytes, more than the 65536 that can be looked at",
+		},
 		"flatpak of a user": {
 			ref:     Ref{Source: "flatpak", Name: "org.example.App", Qualifiers: map[string]string{"user": "alice"}},
 			refuses: `belongs to the user "alice"`,
