@@ -27,7 +27,6 @@ const (
 	guardWait  = 30 * time.Second // for a former process of the same task to end
 	changeWait = 2 * time.Second  // for a change that is ending
 	again      = 15 * time.Second // when another change goes on
-	lockTick   = 20 * time.Millisecond
 )
 
 // removal is one task while its process lives.
@@ -50,7 +49,7 @@ func Run(ctx context.Context, in task.Input, emit task.Emit, log *slog.Logger) (
 	if err := a.Begin(in.Task); err != nil {
 		return err
 	}
-	guard, _, err := waitLock(ctx, a.LockPath(), "task remove", guardWait)
+	guard, _, err := proc.AwaitLock(ctx, a.LockPath(), "task remove", guardWait)
 	if err != nil {
 		return fmt.Errorf("wait for a former process of this task: %w", err)
 	}
@@ -73,7 +72,7 @@ func Run(ctx context.Context, in task.Input, emit task.Emit, log *slog.Logger) (
 
 // leave gives the final report when nothing changes this computer, and else says that it waits.
 func (r *removal) leave(ctx context.Context, log *slog.Logger) error {
-	change, holder, err := waitLock(ctx, r.in.ChangeLock, "task remove", changeWait)
+	change, holder, err := proc.AwaitLock(ctx, r.in.ChangeLock, "task remove", changeWait)
 	if errors.Is(err, proc.ErrHeld) {
 		next := time.Now().Add(again).UTC().Truncate(time.Second)
 		if n := len(r.records); n == 0 || r.records[n-1].State() != protocol.StateWaiting {
@@ -116,24 +115,4 @@ func (r *removal) end(state protocol.State, next time.Time) error {
 		return fmt.Errorf("tell the end: %w", err)
 	}
 	return nil
-}
-
-// waitLock takes a lock that somebody may hold for a moment yet. When it stays held, the error is
-// proc.ErrHeld and holder describes who holds it.
-func waitLock(ctx context.Context, path, owner string, limit time.Duration) (lock *proc.Lock, holder string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	tick := time.NewTicker(lockTick)
-	defer tick.Stop()
-	for {
-		lock, holder, err := proc.TryLock(path, owner)
-		if !errors.Is(err, proc.ErrHeld) {
-			return lock, holder, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, holder, err
-		case <-tick.C:
-		}
-	}
 }
