@@ -266,6 +266,9 @@ func TestRun_measuresItself(t *testing.T) {
 	b.await("the octets of a task are told", func() bool {
 		server.Wakeup()
 		list := server.CheckIns()
+		if len(list) == 0 {
+			return false
+		}
 		f := list[len(list)-1].Footprint
 		return f != nil && f.SentBytes > 1000 && f.ReceivedBytes > 0
 	})
