@@ -48,7 +48,7 @@ func TestRead_refuses(t *testing.T) {
 		"torn":               {torn, fault.Invalid},
 		"bomb":               {bomb(t, strings.Repeat("\n", 1<<20)), fault.Invalid}, // an empty row is none
 		"bomb of one row":    {bomb(t, strings.Repeat(" ", 1<<20)), fault.TooLarge},
-		"unpacked too large": {upload(t, "unknown", manyRows(1040, 16100)), fault.TooLarge},
+		"unpacked too large": {upload(t, "unknown", manyRows(1050, 16100)), fault.TooLarge},
 		"too many rows":      {upload(t, "cpus", manyRows(protocol.MaxSectionRows+1, 0)), fault.TooLarge},
 		"huge row":           {upload(t, "cpus", `{"key":"a","name":"`+strings.Repeat("x", protocol.MaxRow)+`"}`+"\n"), fault.TooLarge},
 		"duplicate keys":     {upload(t, "cpus", good+good), fault.Invalid},
