@@ -160,6 +160,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/device-events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List what happened to devices, newest first */
+        get: operations["list-device-events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/devices": {
         parameters: {
             query?: never;
@@ -211,6 +228,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/devices/{id}/inventory": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show which sections the inventory of a device has */
+        get: operations["get-inventory"];
+        put?: never;
+        /** Ask a device for an inventory now */
+        post: operations["request-inventory"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/devices/{id}/inventory/{section}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the rows of a section, by key */
+        get: operations["get-inventory-section"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/devices/{id}/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask a device's agent to leave this server, and its computer when this was its last */
+        post: operations["remove-device"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/devices/{id}/revoke": {
         parameters: {
             query?: never;
@@ -222,6 +291,57 @@ export interface paths {
         put?: never;
         /** End a device's right to talk to this server, for good */
         post: operations["revoke-device"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/devices/{id}/software": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the software of a device, by name */
+        get: operations["list-device-software"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/devices/{id}/software/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List what software came and went on a device, newest first */
+        get: operations["list-device-software-history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/devices/{id}/tasks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List a device's tasks that are not deployments, the newest first */
+        get: operations["list-device-tasks"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -490,6 +610,125 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/software": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the software of all devices */
+        get: operations["list-software"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/software/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show a program and its versions */
+        get: operations["get-software"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/software/{id}/devices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the devices that have a program, by host name */
+        get: operations["list-software-devices"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/software/{id}/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List on which devices a program came and went, newest first */
+        get: operations["list-software-history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tasks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List tasks that are not deployments, the newest first */
+        get: operations["list-tasks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tasks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show a task with its timeline */
+        get: operations["get-task"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tasks/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End a task; what the device has begun of it is not stopped */
+        post: operations["cancel-task"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/trust": {
         parameters: {
             query?: never;
@@ -587,6 +826,23 @@ export interface paths {
         put?: never;
         /** Sign the next trust document with the root key on this server, and publish it */
         post: operations["cosign-trust"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/uninstalls": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Uninstall programs from devices */
+        post: operations["create-uninstall"];
         delete?: never;
         options?: never;
         head?: never;
@@ -695,6 +951,25 @@ export interface components {
             /** Format: date-time */
             unassigned_at?: string;
         };
+        BIOS: {
+            asset_tag?: string;
+            board_product?: string;
+            board_serial?: string;
+            board_vendor?: string;
+            chassis_serial?: string;
+            date?: string;
+            key: string;
+            manufacturer?: string;
+            name: string;
+            product?: string;
+            product_number?: string;
+            secure_boot: boolean;
+            serial?: string;
+            uefi: boolean;
+            uuid?: string;
+            vendor?: string;
+            version?: string;
+        };
         CreateTokenInputBody: {
             /**
              * Format: int64
@@ -783,6 +1058,8 @@ export interface components {
             enrolled_at: string;
             /** @description only when one device is asked for */
             facts?: components["schemas"]["Facts"];
+            /** @description what the agent has cost the computer; only when one device is asked for */
+            footprint?: components["schemas"]["Footprint"];
             hostname: string;
             id: string;
             ips: string[];
@@ -790,12 +1067,17 @@ export interface components {
             last_seen_at?: string;
             /** Format: int64 */
             open_deployments: number;
+            /**
+             * Format: int64
+             * @description that are not deployments
+             */
+            open_tasks: number;
             os: string;
             os_name: string;
             os_version: string;
             quarantine_reason?: string;
             /** @enum {string} */
-            state: "pending" | "active" | "quarantined" | "revoked";
+            state: "pending" | "active" | "quarantined" | "revoked" | "removed";
             /**
              * Format: int64
              * @description of the trust document that the device confirmed last
@@ -834,6 +1116,25 @@ export interface components {
             /** Format: int64 */
             uses: number;
         };
+        EventView: {
+            device_id: string;
+            /** @description what was */
+            former?: string;
+            /** @description of the device at that time */
+            hostname: string;
+            id: string;
+            /** @enum {string} */
+            kind: "first_inventory" | "software_added" | "software_removed" | "software_updated" | "hardware_added" | "hardware_removed" | "hardware_changed" | "system_changed" | "agent_updated" | "disk_low" | "disk_recovered" | "device_silent" | "device_back" | "device_approved" | "device_quarantined" | "device_revoked";
+            message: string;
+            /** @description what is */
+            present?: string;
+            /** @description of the inventory */
+            section?: string;
+            /** @description the program, part or file system */
+            subject?: string;
+            /** Format: date-time */
+            time: string;
+        };
         ExitCode: {
             /** Format: int64 */
             code: number;
@@ -857,18 +1158,107 @@ export interface components {
             kernel: string;
             machine_id: string;
             macs: string[];
+            manufacturer?: string;
             /** Format: int64 */
             memory_bytes: number;
+            modules?: string[];
             os: string;
             os_name: string;
             os_version: string;
             privileged: boolean;
+            product?: string;
+            product_uuid?: string;
+            serial?: string;
             tasks_allowed: string[];
             timezone: string;
+            virtualisation?: string;
         };
         FileRule: {
             path: string;
             sha256?: string;
+        };
+        Footprint: {
+            /** Format: int64 */
+            cpu_ms: number;
+            /** Format: int64 */
+            received_bytes: number;
+            /** Format: date-time */
+            reported_at: string;
+            /** Format: int64 */
+            rss_bytes: number;
+            /** Format: int64 */
+            rss_high_bytes: number;
+            /** Format: int64 */
+            sent_bytes: number;
+            /** Format: date-time */
+            since: string;
+            /** Format: int64 */
+            task_high_bytes: number;
+        };
+        HistoryEntry: {
+            message: string;
+            /** Format: date-time */
+            next_at?: string;
+            reason?: string;
+            /** Format: date-time */
+            received_at: string;
+            /** Format: int64 */
+            seq: number;
+            /** @enum {string} */
+            source: "server" | "device" | "admin";
+            state: string;
+            /**
+             * Format: date-time
+             * @description when it happened, by the clock of its source
+             */
+            time: string;
+        };
+        InstalledSoftware: {
+            arch: string;
+            /** @description empty for what is installed as it should be */
+            condition: string;
+            device_id: string;
+            /** @description the system would not work without it */
+            essential: boolean;
+            /** Format: date-time */
+            first_seen_at: string;
+            hostname: string;
+            /** Format: date-time */
+            installed_at?: string;
+            /** @description the program's unique id on the device, as uninstalling takes it */
+            key: string;
+            name: string;
+            publisher: string;
+            /**
+             * Format: int64
+             * @description 0 when it is not known
+             */
+            size_bytes: number;
+            software_id: string;
+            source: string;
+            /**
+             * @description of the device
+             * @enum {string}
+             */
+            state: "pending" | "active" | "quarantined" | "revoked";
+            summary: string;
+            version: string;
+        };
+        InventoryInputBody: {
+            /** @description names; none for all */
+            sections?: string[];
+        };
+        InventoryView: {
+            bios?: components["schemas"]["BIOS"];
+            /**
+             * Format: date-time
+             * @description the newest of the sections; absent when there is no inventory yet
+             */
+            collected_at?: string;
+            device_id: string;
+            /** @description by name */
+            sections: components["schemas"]["SectionView"][];
+            system?: components["schemas"]["System"];
         };
         LoginInputBody: {
             password: string;
@@ -1065,6 +1455,16 @@ export interface components {
             /** @description cursor of the next page */
             next?: string;
         };
+        PageEventView: {
+            items: components["schemas"]["EventView"][];
+            /** @description cursor of the next page */
+            next?: string;
+        };
+        PageInstalledSoftware: {
+            items: components["schemas"]["InstalledSoftware"][];
+            /** @description cursor of the next page */
+            next?: string;
+        };
         PagePackageBody: {
             items: components["schemas"]["PackageBody"][];
             /** @description cursor of the next page */
@@ -1072,6 +1472,21 @@ export interface components {
         };
         PageRow: {
             items: components["schemas"]["Row"][];
+            /** @description cursor of the next page */
+            next?: string;
+        };
+        PageSoftwareChange: {
+            items: components["schemas"]["SoftwareChange"][];
+            /** @description cursor of the next page */
+            next?: string;
+        };
+        PageSoftwareTitle: {
+            items: components["schemas"]["SoftwareTitle"][];
+            /** @description cursor of the next page */
+            next?: string;
+        };
+        PageTask: {
+            items: components["schemas"]["Task"][];
             /** @description cursor of the next page */
             next?: string;
         };
@@ -1137,6 +1552,55 @@ export interface components {
             /** Format: date-time */
             time: string;
         };
+        SectionRows: {
+            /**
+             * Format: date-time
+             * @description the newest inventory with these rows, by the device's clock; absent as long as no rows have come
+             */
+            collected_at?: string;
+            items: {
+                [key: string]: unknown;
+            }[];
+            name: string;
+            /**
+             * Format: date-time
+             * @description when an inventory last had the section
+             */
+            named_at: string;
+            /** @description cursor of the next page */
+            next?: string;
+            /** @description why the newest inventory has it not, or in part */
+            problem?: string;
+            /**
+             * Format: date-time
+             * @description when these rows came
+             */
+            received_at?: string;
+            /** Format: int64 */
+            rows: number;
+        };
+        SectionView: {
+            /**
+             * Format: date-time
+             * @description the newest inventory with these rows, by the device's clock; absent as long as no rows have come
+             */
+            collected_at?: string;
+            name: string;
+            /**
+             * Format: date-time
+             * @description when an inventory last had the section
+             */
+            named_at: string;
+            /** @description why the newest inventory has it not, or in part */
+            problem?: string;
+            /**
+             * Format: date-time
+             * @description when these rows came
+             */
+            received_at?: string;
+            /** Format: int64 */
+            rows: number;
+        };
         Server: {
             /** @description SHA-256 of the server's CA certificate */
             ca_fingerprint: string;
@@ -1151,9 +1615,152 @@ export interface components {
             urls: string[];
             version: string;
         };
+        SoftwareChange: {
+            arch: string;
+            /** @enum {string} */
+            change: "added" | "removed" | "updated";
+            device_id: string;
+            /** @description version */
+            from?: string;
+            hostname: string;
+            id: string;
+            name: string;
+            software_id: string;
+            /**
+             * Format: date-time
+             * @description when the server heard of it
+             */
+            time: string;
+            /** @description version */
+            to?: string;
+        };
+        SoftwareDetail: {
+            /**
+             * Format: int64
+             * @description that have it
+             */
+            devices: number;
+            /** Format: date-time */
+            first_seen_at: string;
+            id: string;
+            name: string;
+            publisher: string;
+            /** @description package URL without version; the name where the source has none */
+            purl: string;
+            /** @description where it comes from, as dpkg, rpm or snap */
+            source: string;
+            summary: string;
+            /** @description those of most devices first; 500 at most */
+            versions: components["schemas"]["SoftwareVersion"][];
+        };
         SoftwareRule: {
             name: string;
             version?: string;
+        };
+        SoftwareTitle: {
+            /**
+             * Format: int64
+             * @description that have it
+             */
+            devices: number;
+            /** Format: date-time */
+            first_seen_at: string;
+            id: string;
+            name: string;
+            publisher: string;
+            /** @description package URL without version; the name where the source has none */
+            purl: string;
+            /** @description where it comes from, as dpkg, rpm or snap */
+            source: string;
+            summary: string;
+        };
+        SoftwareVersion: {
+            /**
+             * Format: int64
+             * @description that have it
+             */
+            devices: number;
+            /** Format: date-time */
+            first_seen_at: string;
+            version: string;
+        };
+        System: {
+            agent_version: string;
+            arch: string;
+            /** Format: date-time */
+            booted_at?: string;
+            chassis?: string;
+            domain?: string;
+            init?: string;
+            /** Format: date-time */
+            installed_at?: string;
+            kernel: string;
+            key: string;
+            machine_id?: string;
+            /** Format: int64 */
+            memory_bytes: number;
+            name: string;
+            os: string;
+            os_id?: string;
+            os_name: string;
+            os_version: string;
+            /** Format: int64 */
+            swap_bytes: number;
+            timezone?: string;
+            virtualisation?: string;
+        };
+        Task: {
+            /** @description shared by the tasks that were asked for together */
+            batch_id: string;
+            /** Format: date-time */
+            created_at: string;
+            created_by: string;
+            device_id: string;
+            /** Format: date-time */
+            finished_at?: string;
+            /** @description of the device when it was asked */
+            hostname: string;
+            id: string;
+            /** @description how each program stands, in the order of software, as far as it is known; output only when one task is asked for */
+            items?: components["schemas"]["TaskItem"][];
+            /** @enum {string} */
+            kind: "inventory" | "uninstall" | "remove";
+            /**
+             * Format: int64
+             * @description for each program; none is ten minutes
+             */
+            limit_seconds?: number;
+            /** @description what the device or whoever changed it last said */
+            message?: string;
+            /**
+             * Format: date-time
+             * @description when a waiting device means to go on
+             */
+            next_try?: string;
+            reason: string;
+            /** @description of an inventory; none for all */
+            sections?: string[];
+            /** @description keys of the programs to uninstall */
+            software?: string[];
+            state: string;
+            stop_at_failure?: boolean;
+            /** @description where it stands, in one line for people */
+            summary: string;
+            /** @description only when one task is asked for; the newest 1000 entries */
+            timeline?: components["schemas"]["HistoryEntry"][];
+            /** Format: date-time */
+            updated_at: string;
+        };
+        TaskItem: {
+            /** Format: int64 */
+            duration_ms?: number;
+            /** Format: int64 */
+            exit_code?: number;
+            id: string;
+            message?: string;
+            others?: string[];
+            output?: string;
+            status: string;
         };
         TimelineEntry: {
             /** Format: int64 */
@@ -1230,6 +1837,23 @@ export interface components {
         TrustRevokeInputBody: {
             /** @description package ids, or SHA-256 digests of instruction payloads */
             names: string[];
+        };
+        UninstallInputBody: {
+            device_ids: string[];
+            /**
+             * Format: int64
+             * @description for each program; 0 is ten minutes
+             */
+            limit_seconds?: number;
+            /** @description keys; each device gets those that it has reported */
+            software: string[];
+            /** @description leave the rest alone after the first that was not removed, though it was there */
+            stop_at_failure?: boolean;
+        };
+        UninstallOutputBody: {
+            batch_id: string;
+            /** @description one per device */
+            tasks: components["schemas"]["Task"][];
         };
         Upload: {
             archive?: components["schemas"]["UploadArchive"];
@@ -2234,6 +2858,94 @@ export interface operations {
             };
         };
     };
+    "list-device-events": {
+        parameters: {
+            query?: {
+                /** @description next of the page before */
+                cursor?: string;
+                /** @description most items to return */
+                limit?: number;
+                /** @description part of host name, subject or message */
+                q?: string;
+                device_id?: string;
+                /** @description one or more kinds, separated by commas */
+                kind?: ("first_inventory" | "software_added" | "software_removed" | "software_updated" | "hardware_added" | "hardware_removed" | "hardware_changed" | "system_changed" | "agent_updated" | "disk_low" | "disk_recovered" | "device_silent" | "device_back" | "device_approved" | "device_quarantined" | "device_revoked")[];
+                /** @description not before this time */
+                since?: string;
+                /** @description before this time */
+                until?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageEventView"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "list-devices": {
         parameters: {
             query?: {
@@ -2243,9 +2955,9 @@ export interface operations {
                 limit?: number;
                 /** @description part of hostname, system, agent version or id */
                 q?: string;
-                state?: "pending" | "active" | "quarantined" | "revoked";
+                state?: "pending" | "active" | "quarantined" | "revoked" | "removed";
                 connected?: "true" | "false";
-                /** @description not revoked, and has not confirmed the trust document of this version */
+                /** @description neither revoked nor removed, and has not confirmed the trust document of this version */
                 trust_below?: number;
             };
             header?: never;
@@ -2471,6 +3183,322 @@ export interface operations {
             };
         };
     };
+    "get-inventory": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InventoryView"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "request-inventory": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InventoryInputBody"];
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Task"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-inventory-section": {
+        parameters: {
+            query?: {
+                /** @description next of the page before */
+                cursor?: string;
+                /** @description most items to return */
+                limit?: number;
+                /** @description part of any text of the row */
+                q?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+                section: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SectionRows"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "remove-device": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Task"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "revoke-device": {
         parameters: {
             query?: never;
@@ -2489,6 +3517,255 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DeviceView"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-device-software": {
+        parameters: {
+            query?: {
+                /** @description next of the page before */
+                cursor?: string;
+                /** @description most items to return */
+                limit?: number;
+                /** @description part of name, version, publisher, summary or key */
+                q?: string;
+                source?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageInstalledSoftware"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-device-software-history": {
+        parameters: {
+            query?: {
+                /** @description next of the page before */
+                cursor?: string;
+                /** @description most items to return */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageSoftwareChange"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-device-tasks": {
+        parameters: {
+            query?: {
+                /** @description next of the page before */
+                cursor?: string;
+                /** @description most items to return */
+                limit?: number;
+                kind?: "inventory" | "uninstall" | "remove";
+                state?: "assigned" | "accepted" | "started" | "waiting" | "succeeded" | "failed" | "refused" | "interrupted" | "cancelled";
+                open?: "true" | "false";
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageTask"];
                 };
             };
             /** @description Bad Request */
@@ -3992,6 +5269,569 @@ export interface operations {
             };
         };
     };
+    "list-software": {
+        parameters: {
+            query?: {
+                /** @description next of the page before */
+                cursor?: string;
+                /** @description most items to return */
+                limit?: number;
+                /** @description part of name, publisher or package URL */
+                q?: string;
+                source?: string;
+                /** @description by name, or most devices first */
+                sort?: "name" | "devices";
+                /** @description also what no device has any more */
+                unused?: "true" | "false";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageSoftwareTitle"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-software": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SoftwareDetail"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-software-devices": {
+        parameters: {
+            query?: {
+                /** @description next of the page before */
+                cursor?: string;
+                /** @description most items to return */
+                limit?: number;
+                /** @description part of the host name */
+                q?: string;
+                version?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageInstalledSoftware"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-software-history": {
+        parameters: {
+            query?: {
+                /** @description next of the page before */
+                cursor?: string;
+                /** @description most items to return */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageSoftwareChange"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-tasks": {
+        parameters: {
+            query?: {
+                /** @description next of the page before */
+                cursor?: string;
+                /** @description most items to return */
+                limit?: number;
+                kind?: "inventory" | "uninstall" | "remove";
+                state?: "assigned" | "accepted" | "started" | "waiting" | "succeeded" | "failed" | "refused" | "interrupted" | "cancelled";
+                open?: "true" | "false";
+                device_id?: string;
+                batch_id?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageTask"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-task": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Task"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "cancel-task": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Task"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "get-trust": {
         parameters: {
             query?: never;
@@ -4471,6 +6311,84 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TrustBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "create-uninstall": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UninstallInputBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UninstallOutputBody"];
                 };
             };
             /** @description Bad Request */
