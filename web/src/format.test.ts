@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bytes, commandLine, isSet, nameAndVersion, relative, span } from "./format";
+import { bytes, commandLine, dayStart, isSet, nameAndVersion, relative, span } from "./format";
 
 const now = Date.parse("2026-11-21T12:00:00Z");
 
@@ -56,4 +56,12 @@ it("knows Go's zero time", () => {
   expect(isSet("0001-01-01T00:00:00Z")).toBe(false);
   expect(isSet("")).toBe(false);
   expect(isSet("2026-01-01T00:00:00Z")).toBe(true);
+});
+
+describe("dayStart", () => {
+  it("is midnight here, and of the day after", () => {
+    expect(dayStart("2026-11-21")).toBe(new Date(2026, 10, 21).toISOString());
+    expect(dayStart("2026-12-31", 1)).toBe(new Date(2027, 0, 1).toISOString());
+  });
+  it.each(["", "yesterday", "2026-1-1"])("%s is no date", (text) => expect(dayStart(text)).toBeUndefined());
 });

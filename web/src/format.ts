@@ -43,6 +43,23 @@ export function absolute(time: string | undefined, language = "en"): string {
   return new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" }).format(at);
 }
 
+/** day says a date without the time of day. */
+export function day(time: string | undefined, language = "en"): string {
+  const at = time ? Date.parse(time) : NaN;
+  if (Number.isNaN(at)) return "–";
+  return new Intl.DateTimeFormat(language, { dateStyle: "medium" }).format(at);
+}
+
+/**
+ * dayStart is when a day of this computer's calendar begins that stands as "2026-11-21" in a date field,
+ * or the day so many days later; undefined for what is no date.
+ */
+export function dayStart(date: string, later = 0): string | undefined {
+  const m = /^(\d{4})-(\d{2})-(\d{2})$/.exec(date);
+  if (!m) return undefined;
+  return new Date(Number(m[1]), Number(m[2]) - 1, Number(m[3]) + later).toISOString();
+}
+
 /** isSet tells a time from Go's zero time, which some encoders write for "none". */
 export function isSet(time: string | null | undefined): time is string {
   return !!time && !time.startsWith("0001-");

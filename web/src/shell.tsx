@@ -8,7 +8,7 @@ import { api } from "./api/client";
 import { isUnauthenticated } from "./api/error";
 import { useLive } from "./api/live";
 import { keys, switchUser } from "./api/query";
-import { AssignmentIcon, CheckIcon, DeploymentIcon, DeviceIcon, KeyIcon, LogIcon, PackageIcon, ShieldIcon, SunIcon, TicketIcon, UserIcon } from "./component/icon";
+import { AssignmentIcon, CheckIcon, DeploymentIcon, DeviceIcon, EventIcon, KeyIcon, LogIcon, PackageIcon, ShieldIcon, SoftwareIcon, SunIcon, TaskIcon, TicketIcon, UserIcon } from "./component/icon";
 import { notifyProblem, ProblemAlert } from "./component/problem";
 import { languages, rememberLanguage, setLanguage, type Language } from "./i18n";
 import { openChangePassword } from "./page/account";
@@ -105,9 +105,12 @@ function Navigation() {
     <>
       <Section label={t("nav.work")}>
         <Item to="/devices" label={t("nav.devices")} icon={<DeviceIcon />} />
+        <Item to="/software" label={t("nav.software")} icon={<SoftwareIcon />} />
         <Item to="/packages" label={t("nav.packages")} icon={<PackageIcon />} />
         <Item to="/deployments" label={t("nav.deployments")} icon={<DeploymentIcon />} />
         <Item to="/assignments" label={t("nav.assignments")} icon={<AssignmentIcon />} />
+        <Item to="/tasks" label={t("nav.tasks")} icon={<TaskIcon />} />
+        <Item to="/events" label={t("nav.events")} icon={<EventIcon />} />
       </Section>
       <Section label={t("nav.access")}>
         <Item to="/enrollment-tokens" label={t("nav.enrollmentTokens")} icon={<TicketIcon />} />

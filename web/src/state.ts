@@ -19,7 +19,73 @@ export const deploymentStates = [
 ] as const;
 export type DeploymentState = (typeof deploymentStates)[number];
 
-export const deviceStates = ["pending", "active", "quarantined", "revoked"] as const;
+export const deviceStates = ["pending", "active", "quarantined", "revoked", "removed"] as const;
+/** isGone tells devices that have no agent of this server any more. */
+export function isGone(deviceState: string): boolean {
+  return deviceState === "revoked" || deviceState === "removed";
+}
+
+export const taskKinds = ["inventory", "uninstall", "remove"] as const;
+export const taskStates = ["assigned", "accepted", "started", "waiting", "succeeded", "failed", "refused", "interrupted", "cancelled"] as const;
+
+/** What became of one program that was to be uninstalled. */
+export const itemStatuses = ["removed", "not_installed", "failed", "needed", "protected", "skipped", "unsupported"] as const;
+
+export function itemColor(status: string): string {
+  switch (status) {
+    case "removed":
+      return "teal";
+    case "failed":
+      return "red";
+    case "needed":
+    case "protected":
+    case "unsupported":
+      return "orange";
+    default:
+      return "gray";
+  }
+}
+
+export const eventKinds = [
+  "first_inventory",
+  "software_added",
+  "software_removed",
+  "software_updated",
+  "hardware_added",
+  "hardware_removed",
+  "hardware_changed",
+  "system_changed",
+  "agent_updated",
+  "disk_low",
+  "disk_recovered",
+  "device_silent",
+  "device_back",
+  "device_approved",
+  "device_quarantined",
+  "device_revoked",
+] as const;
+
+export function eventColor(kind: string): string {
+  switch (kind) {
+    case "disk_low":
+    case "device_silent":
+    case "device_quarantined":
+    case "hardware_removed":
+      return "orange";
+    case "device_revoked":
+      return "red";
+    case "disk_recovered":
+    case "device_back":
+    case "device_approved":
+      return "teal";
+    case "first_inventory":
+    case "agent_updated":
+      return "blue";
+    default:
+      return "gray";
+  }
+}
+
 export const packageStates = ["draft", "active", "retired"] as const;
 export const outcomes = ["success", "reboot", "retry", "failure"] as const;
 export const actions = ["launch", "execute", "store"] as const;

@@ -40,6 +40,9 @@ const by = (id: string) => ({ params: { path: { id } } });
 /** What stands in an address may be anything; its type is the server's to check. */
 const list = (query: Query, signal?: AbortSignal) => ({ params: { query: query as never }, signal });
 
+/** A list that belongs to one thing. */
+const listOf = (id: string, query: Query, signal?: AbortSignal) => ({ params: { path: { id }, query: query as never }, signal });
+
 export const api = {
   login: (username: string, password: string) => answer(http.POST("/login", { body: { username, password } })),
   logout: () => answer(http.POST("/logout")),
@@ -65,6 +68,26 @@ export const api = {
   approveDevice: (id: string) => answer(http.POST("/devices/{id}/approve", by(id))),
   revokeDevice: (id: string) => answer(http.POST("/devices/{id}/revoke", by(id))),
   wakeDevice: (id: string) => answer(http.POST("/devices/{id}/wakeup", by(id))),
+  removeDevice: (id: string) => answer(http.POST("/devices/{id}/remove", by(id))),
+
+  inventory: (id: string) => answer(http.GET("/devices/{id}/inventory", by(id))),
+  requestInventory: (id: string) => answer(http.POST("/devices/{id}/inventory", { ...by(id), body: {} })),
+  section: (id: string, section: string, query: Query, signal?: AbortSignal) =>
+    answer(http.GET("/devices/{id}/inventory/{section}", { params: { path: { id, section }, query: query as never }, signal })),
+  deviceSoftware: (id: string, query: Query, signal?: AbortSignal) => answer(http.GET("/devices/{id}/software", listOf(id, query, signal))),
+  deviceSoftwareHistory: (id: string, query: Query, signal?: AbortSignal) => answer(http.GET("/devices/{id}/software/history", listOf(id, query, signal))),
+
+  software: (query: Query, signal?: AbortSignal) => answer(http.GET("/software", list(query, signal))),
+  softwareTitle: (id: string) => answer(http.GET("/software/{id}", by(id))),
+  softwareDevices: (id: string, query: Query, signal?: AbortSignal) => answer(http.GET("/software/{id}/devices", listOf(id, query, signal))),
+  softwareHistory: (id: string, query: Query, signal?: AbortSignal) => answer(http.GET("/software/{id}/history", listOf(id, query, signal))),
+  uninstall: (body: Body<"/uninstalls">) => answer(http.POST("/uninstalls", { body })),
+
+  tasks: (query: Query, signal?: AbortSignal) => answer(http.GET("/tasks", list(query, signal))),
+  task: (id: string) => answer(http.GET("/tasks/{id}", by(id))),
+  cancelTask: (id: string) => answer(http.POST("/tasks/{id}/cancel", by(id))),
+
+  deviceEvents: (query: Query, signal?: AbortSignal) => answer(http.GET("/device-events", list(query, signal))),
 
   createUpload: (file_name: string, size: number) => answer(http.POST("/uploads", { body: { file_name, size } })),
   upload: (id: string, signal?: AbortSignal) => answer(http.GET("/uploads/{id}", { ...by(id), signal })),

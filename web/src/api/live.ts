@@ -13,6 +13,9 @@ const MAX_BACKOFF_MS = 30_000;
 const stale: Record<string, string[]> = {
   deployment: ["deployments", "packages", "devices", "assignments"],
   device: ["devices"],
+  task: ["tasks", "devices"],
+  inventory: ["inventory", "software", "devices"],
+  event: ["events"],
   package: ["packages", "deployments"],
   trust: ["trust", "server", "packages", "devices"],
   upload: [],

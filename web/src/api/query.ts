@@ -43,19 +43,21 @@ export interface Paged<T> {
 /**
  * usePaged reads one page of a list at a time. The server pages by key, so the way back is the stack
  * of cursors; a change of the filters starts again at the first page.
+ * Lists of one kind that belong to different things name the thing after the kind.
  */
 export function usePaged<T>(
-  kind: string,
+  kind: string | readonly [kind: string, ...scope: string[]],
   fetchPage: (query: Query, signal?: AbortSignal) => Promise<Page<T>>,
   filters: Query = {},
   limit = 50,
 ): Paged<T> {
-  const scope = JSON.stringify(filters);
+  const [name, ...of] = typeof kind === "string" ? [kind] : kind;
+  const scope = JSON.stringify([of, filters]);
   const [trail, setTrail] = useState<{ scope: string; cursors: string[] }>({ scope, cursors: [] });
   const cursors = trail.scope === scope ? trail.cursors : [];
   const cursor = cursors[cursors.length - 1];
   const query = useQuery({
-    queryKey: keys.list(kind, filters, limit, cursor ?? ""),
+    queryKey: keys.list(name, ...of, filters, limit, cursor ?? ""),
     queryFn: ({ signal }) => fetchPage({ ...filters, limit, cursor }, signal),
     placeholderData: keepPreviousData,
   });

@@ -27,6 +27,17 @@ export type Detection = Schemas["Detection"];
 export type Assignment = Schemas["AssignmentView"];
 export type Deployment = Schemas["Deployment"];
 export type TimelineEntry = Schemas["TimelineEntry"];
+export type Inventory = Schemas["InventoryView"];
+export type SectionInfo = Schemas["SectionView"];
+export type SectionRows = Schemas["SectionRows"];
+export type SoftwareTitle = Schemas["SoftwareTitle"];
+export type SoftwareDetail = Schemas["SoftwareDetail"];
+export type Installed = Schemas["InstalledSoftware"];
+export type SoftwareChange = Schemas["SoftwareChange"];
+export type Task = Schemas["Task"];
+export type TaskItem = Schemas["TaskItem"];
+export type DeviceEvent = Schemas["EventView"];
+export type Footprint = Schemas["Footprint"];
 export type Progress = Schemas["Progress"];
 
 /** LiveEvent is one message of the event socket: something of this id has changed. */

@@ -1,6 +1,6 @@
 import { Badge, Group, Text } from "@mantine/core";
 import { useTranslation } from "react-i18next";
-import { color, deploymentStates, deviceStates, packageStates } from "../state";
+import { color, deploymentStates, deviceStates, eventColor, eventKinds, itemColor, itemStatuses, packageStates } from "../state";
 import classes from "./badge.module.css";
 
 function known<T extends string>(list: readonly T[], value: string): T | undefined {
@@ -23,6 +23,18 @@ export function PackageBadge({ state }: { state: string }) {
   const { t } = useTranslation();
   const s = known(packageStates, state);
   return <Badge variant="light" color={state === "retired" ? "gray" : state === "draft" ? "yellow" : "teal"} tt="none">{s ? t(`packages.state_${s}`) : state}</Badge>;
+}
+
+export function ItemBadge({ status }: { status: string }) {
+  const { t } = useTranslation();
+  const s = known(itemStatuses, status);
+  return <Badge variant="light" color={itemColor(status)} tt="none">{s ? t(`task.item_${s}`) : status}</Badge>;
+}
+
+export function EventBadge({ kind }: { kind: string }) {
+  const { t } = useTranslation();
+  const k = known(eventKinds, kind);
+  return <Badge variant="light" color={eventColor(kind)} tt="none">{k ? t(`events.kind_${k}`) : kind}</Badge>;
 }
 
 /** Connected says it by shape and word, not by colour alone. */

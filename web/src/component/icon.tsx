@@ -19,6 +19,9 @@ export const TicketIcon = icon(<path d="M4 8V6h16v2a4 4 0 000 8v2H4v-2a4 4 0 000
 export const KeyIcon = icon(<><circle cx="8" cy="15" r="4" /><path d="M11 12l9-9M16 7l3 3" /></>);
 export const ShieldIcon = icon(<path d="M12 3l7.5 3v6c0 4.5-3.2 7.7-7.5 9-4.3-1.3-7.5-4.5-7.5-9V6zM8.8 12l2.3 2.3 4.2-4.6" />);
 export const LogIcon = icon(<path d="M5 4h14v16H5zM9 8h6M9 12h6M9 16h4" />);
+export const SoftwareIcon = icon(<path d="M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM16.5 13.5v6M13.5 16.5h6" />);
+export const TaskIcon = icon(<path d="M4 6.5l1.5 1.5L8 5M4 12.5l1.5 1.5L8 11M4 18.5l1.5 1.5L8 17M11.5 6.5H20M11.5 12.5H20M11.5 18.5H20" />);
+export const EventIcon = icon(<path d="M3 12h4l2.5-7 5 14 2.5-7h4" />);
 export const SearchIcon = icon(<><circle cx="11" cy="11" r="6" /><path d="M20 20l-4.6-4.6" /></>);
 export const PlusIcon = icon(<path d="M12 5v14M5 12h14" />);
 export const CloseIcon = icon(<path d="M6 6l12 12M18 6L6 18" />);

@@ -17,6 +17,8 @@ export interface Selection {
   has: (id: string) => boolean;
   toggle: (id: string, on: boolean) => void;
   label: (id: string) => string;
+  /** Rows that cannot be chosen. */
+  locked?: (id: string) => boolean;
 }
 
 interface DataTableProps<T extends { id: string }> {
@@ -122,7 +124,7 @@ function Cards<T extends { id: string }>({ label, rows, columns, selection }: Ro
 }
 
 function Select({ id, selection }: { id: string; selection: Selection }) {
-  return <Checkbox aria-label={selection.label(id)} checked={selection.has(id)} onChange={(e) => selection.toggle(id, e.currentTarget.checked)} />;
+  return <Checkbox aria-label={selection.label(id)} checked={selection.has(id)} disabled={selection.locked?.(id)} onChange={(e) => selection.toggle(id, e.currentTarget.checked)} />;
 }
 
 function Loading({ narrow, columns }: { narrow?: boolean; columns: number }) {

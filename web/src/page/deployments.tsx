@@ -4,6 +4,7 @@ import { useTranslation } from "react-i18next";
 import { Link } from "react-router";
 import { api } from "../api/client";
 import { keys, usePaged } from "../api/query";
+import { Choice } from "../component/choice";
 import { DeploymentTable } from "../component/deployment-table";
 import { useFilters } from "../component/filter";
 import { DeploymentIcon, SearchIcon } from "../component/icon";
@@ -41,11 +42,4 @@ export default function Deployments() {
       />
     </Page>
   );
-}
-
-/** A choice from an address stays in force although it is not among the first that are listed. */
-function Choice({ label, value, data, onChange }: { label: string; value: string; data: { value: string; label: string }[]; onChange: (v: string) => void }) {
-  const { t } = useTranslation();
-  const listed = value && !data.some((d) => d.value === value) ? [{ value, label: value }, ...data] : data;
-  return <Select label={label} w={220} searchable clearable clearButtonProps={{ "aria-label": t("common.clearFilters") }} placeholder={t("common.any")} data={listed} value={value || null} onChange={(v) => onChange(v ?? "")} />;
 }

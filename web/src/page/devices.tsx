@@ -29,7 +29,7 @@ export default function Devices() {
       { id: "system", header: t("devices.system"), cell: (d) => `${d.os_name || d.os} ${d.os_version}`.trim() },
       { id: "agent", header: t("devices.agent"), cell: (d) => d.agent_version },
       { id: "seen", header: t("devices.lastSeen"), cell: (d) => <Time at={d.last_seen_at} /> },
-      { id: "open", header: t("devices.open"), cell: (d) => (d.open_deployments > 0 ? <Anchor component={Link} to={`/deployments?device_id=${d.id}&open=true`}>{d.open_deployments}</Anchor> : 0) },
+      { id: "open", header: t("devices.open"), cell: (d) => <Open device={d} /> },
     ],
     [t],
   );
@@ -81,5 +81,17 @@ export default function Devices() {
       />
       <AddDevice opened={adding} onClose={add.close} />
     </Page>
+  );
+}
+
+/** Open is what the device still has to do. */
+function Open({ device: d }: { device: Device }) {
+  const { t } = useTranslation();
+  if (d.open_deployments + d.open_tasks === 0) return <>–</>;
+  return (
+    <Group gap={8}>
+      {d.open_deployments > 0 && <Anchor component={Link} to={`/deployments?device_id=${d.id}&open=true`}>{t("devices.openDeployments", { count: d.open_deployments })}</Anchor>}
+      {d.open_tasks > 0 && <Anchor component={Link} to={`/devices/${d.id}/tasks`}>{t("devices.openTasks", { count: d.open_tasks })}</Anchor>}
+    </Group>
   );
 }
