@@ -35,6 +35,7 @@ test("from sign-in to exit code", async ({ page }) => {
   await test.step("sign in", () => signIn(page));
   await test.step("empty pages say what to do next", () => emptyPages(page));
   await test.step("add a device", () => addDevice(page));
+  await test.step("see its inventory and software", () => inventory(page));
   await test.step("create a package", () => createPackage(page));
   await test.step("assign it and see how it ends", () => assign(page));
   await test.step("look at every other page", () => lookAround(page));
@@ -92,6 +93,60 @@ async function addDevice(page: Page): Promise<void> {
   await look(page, "device");
 }
 
+async function inventory(page: Page): Promise<void> {
+  // The agent sends an inventory right after it has joined; the page hears of it.
+  await page.getByRole("tab", { name: "Inventory" }).click();
+  const system = page.getByRole("button", { name: /^File systems/ });
+  await expect(system).toBeVisible({ timeout: 60_000 });
+  await system.click();
+  await expect(page.getByRole("table", { name: "File systems" }).getByRole("row").nth(1)).toBeVisible();
+  await look(page, "device-inventory");
+
+  await page.getByRole("tab", { name: "Software" }).click();
+  const search = page.getByLabel("Search software");
+  await search.fill("dpkg");
+  const row = page.getByRole("row").filter({ has: page.getByRole("link", { name: "dpkg", exact: true }) });
+  await expect(row).toBeVisible({ timeout: 60_000 });
+  await expect(row.getByRole("checkbox", { name: "Select dpkg" })).toBeDisabled();
+  await search.fill("");
+  await page.getByRole("checkbox", { name: /^Select /, disabled: false }).first().check();
+  await expect(page.getByText("1 program chosen")).toBeVisible();
+  // What is chosen stays so while one searches on.
+  await search.fill("dpkg");
+  await expect(row).toBeVisible();
+  await expect(page.getByText("1 program chosen")).toBeVisible();
+  await look(page, "device-software");
+  // This is the machine that runs the test: nothing is uninstalled here.
+  await page.getByRole("button", { name: "Uninstall…" }).click();
+  const dialog = page.getByRole("dialog");
+  await expect(dialog.getByText("Stop at the first failure")).toBeVisible();
+  await look(page, "uninstall");
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+  await expect(dialog).toBeHidden();
+
+  await page.getByRole("button", { name: "Remove agent" }).click();
+  await expect(dialog.getByRole("button", { name: "Remove agent" })).toBeDisabled();
+  await look(page, "remove-agent");
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+  await expect(dialog).toBeHidden();
+
+  await page.getByRole("button", { name: "Inventory now" }).click();
+  await page.getByRole("tab", { name: "Tasks" }).click();
+  const task = page.getByRole("table", { name: "Tasks" }).getByRole("row").nth(1);
+  await expect(task.getByText("Succeeded", { exact: true })).toBeVisible({ timeout: 60_000 });
+  await look(page, "device-tasks");
+  await task.getByRole("link").click();
+  await expect(page.getByTestId("summary")).toHaveText("succeeded: the inventory is here");
+  await look(page, "task");
+
+  await page.getByRole("link", { name: "Software", exact: true }).click();
+  await page.getByLabel("Search software").fill("dpkg");
+  await page.getByRole("link", { name: "dpkg", exact: true }).click();
+  await expect(page.getByRole("heading", { name: "dpkg", level: 1 })).toBeVisible();
+  await expect(page.getByRole("table", { name: "On these devices" }).getByRole("row")).toHaveCount(2);
+  await look(page, "software-title");
+}
+
 async function createPackage(page: Page): Promise<void> {
   await page.getByRole("link", { name: "Packages", exact: true }).click();
   await page.getByRole("link", { name: "New package" }).first().click();
@@ -145,9 +200,12 @@ async function assign(page: Page): Promise<void> {
 async function lookAround(page: Page): Promise<void> {
   for (const [link, name] of [
     ["Devices", "devices"],
+    ["Software", "software"],
     ["Packages", "packages"],
     ["Deployments", "deployments"],
     ["Assignments", "assignments"],
+    ["Tasks", "tasks"],
+    ["Events", "events"],
     ["Enrollment tokens", "enrollment-tokens"],
     ["API tokens", "api-tokens"],
     ["Trust", "trust"],

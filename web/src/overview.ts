@@ -27,9 +27,12 @@ export function disks(rows: readonly Row[]): DiskSpace[] {
   return list;
 }
 
-/** share is the part of one processor that the agent took while it ran. */
+/** The start costs more than what follows: before this time a share says nothing. */
+const SHARE_FROM_MS = 10 * 60_000;
+
+/** share is the part of one processor that the agent took while it ran; "" as long as that says nothing. */
 export function share(f: Pick<Footprint, "cpu_ms" | "since" | "reported_at">, language = "en"): string {
   const ran = Date.parse(f.reported_at) - Date.parse(f.since);
-  if (!(ran > 0)) return "–";
+  if (!(ran >= SHARE_FROM_MS)) return "";
   return new Intl.NumberFormat(language, { style: "percent", maximumSignificantDigits: 2 }).format(f.cpu_ms / ran);
 }

@@ -1124,7 +1124,7 @@ export interface components {
             hostname: string;
             id: string;
             /** @enum {string} */
-            kind: "first_inventory" | "software_added" | "software_removed" | "software_updated" | "hardware_added" | "hardware_removed" | "hardware_changed" | "system_changed" | "agent_updated" | "disk_low" | "disk_recovered" | "device_silent" | "device_back" | "device_approved" | "device_quarantined" | "device_revoked";
+            kind: "first_inventory" | "software_added" | "software_removed" | "software_updated" | "hardware_added" | "hardware_removed" | "hardware_changed" | "system_changed" | "agent_updated" | "disk_low" | "disk_recovered" | "device_silent" | "device_back" | "device_approved" | "device_quarantined" | "device_revoked" | "device_removed";
             message: string;
             /** @description what is */
             present?: string;
@@ -1240,7 +1240,7 @@ export interface components {
              * @description of the device
              * @enum {string}
              */
-            state: "pending" | "active" | "quarantined" | "revoked";
+            state: "pending" | "active" | "quarantined" | "revoked" | "removed";
             summary: string;
             version: string;
         };
@@ -2869,7 +2869,7 @@ export interface operations {
                 q?: string;
                 device_id?: string;
                 /** @description one or more kinds, separated by commas */
-                kind?: ("first_inventory" | "software_added" | "software_removed" | "software_updated" | "hardware_added" | "hardware_removed" | "hardware_changed" | "system_changed" | "agent_updated" | "disk_low" | "disk_recovered" | "device_silent" | "device_back" | "device_approved" | "device_quarantined" | "device_revoked")[];
+                kind?: ("first_inventory" | "software_added" | "software_removed" | "software_updated" | "hardware_added" | "hardware_removed" | "hardware_changed" | "system_changed" | "agent_updated" | "disk_low" | "disk_recovered" | "device_silent" | "device_back" | "device_approved" | "device_quarantined" | "device_revoked" | "device_removed")[];
                 /** @description not before this time */
                 since?: string;
                 /** @description before this time */

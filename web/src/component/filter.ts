@@ -1,6 +1,6 @@
 import { useDebouncedValue } from "@mantine/hooks";
 import { useEffect, useState } from "react";
-import { useSearchParams } from "react-router";
+import { useLocation, useNavigation, useSearchParams } from "react-router";
 
 /**
  * useFilters keeps a list's filters in the address, so that a filtered list can be kept and sent.
@@ -8,8 +8,12 @@ import { useSearchParams } from "react-router";
  */
 export function useFilters<K extends string>(names: readonly K[]) {
   const [params, setParams] = useSearchParams();
+  const { pathname } = useLocation();
+  const { state } = useNavigation();
   const values = Object.fromEntries(names.map((n) => [n, params.get(n) ?? ""])) as Record<K, string>;
-  const set = (name: K, value: string) =>
+  const set = (name: K, value: string) => {
+    // A search that is still settling when its page is left would call back from the next page, or filter it.
+    if (state !== "idle" || window.location.pathname !== pathname) return;
     setParams(
       (old) => {
         const next = new URLSearchParams(old);
@@ -19,6 +23,7 @@ export function useFilters<K extends string>(names: readonly K[]) {
       },
       { replace: true },
     );
+  };
   const clear = () => setParams({}, { replace: true });
   const active = names.some((n) => values[n] !== "");
   return { values, set, clear, active };

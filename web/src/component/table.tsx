@@ -34,6 +34,8 @@ interface DataTableProps<T extends { id: string }> {
 // The server filters, sorts and pages: the table needs none of the optional features.
 const features = tableFeatures({});
 const SKELETON_ROWS = 6;
+// Links keep enough contrast on it in the dark theme, which the usual colour does not give them.
+const HOVER = "light-dark(var(--mantine-color-gray-0), var(--mantine-color-dark-6))";
 
 /** DataTable shows one page of a list: a table, or cards where the screen is narrow. */
 export function DataTable<T extends { id: string }>({ label, page, columns, empty, selection }: DataTableProps<T>) {
@@ -65,7 +67,7 @@ function Wide<T extends { id: string }>({ label, rows, columns, selection }: Row
   const table = useTable({ features, columns: defs, data: rows, getRowId: (row) => row.id });
   return (
     <Table.ScrollContainer minWidth={640} scrollAreaProps={{ viewportProps: { tabIndex: 0, role: "region", "aria-label": label } }}>
-      <Table highlightOnHover verticalSpacing="sm" aria-label={label}>
+      <Table highlightOnHover highlightOnHoverColor={HOVER} verticalSpacing="sm" aria-label={label}>
         <Table.Thead>
           {table.getHeaderGroups().map((group) => (
             <Table.Tr key={group.id}>

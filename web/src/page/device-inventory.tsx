@@ -64,7 +64,7 @@ function Heading({ section }: { section: SectionInfo }) {
   return (
     <Group gap="sm" component="span">
       <Text span fw={600}>{names.section(section.name)}</Text>
-      {!single.has(section.name) && <Text span size="sm" c="dimmed">{t("inventory.rows", { count: section.rows })}</Text>}
+      {(!single.has(section.name) || section.rows !== 1) && <Text span size="sm" c="dimmed">{t("inventory.rows", { count: section.rows })}</Text>}
       {section.problem && <Badge component="span" variant="light" color="orange" tt="none">{t("inventory.problem")}</Badge>}
     </Group>
   );

@@ -16,10 +16,12 @@ type DeviceFacts = NonNullable<Device["facts"]>;
 export function DeviceOverview({ device }: { device: Device }) {
   return (
     <SimpleGrid cols={{ base: 1, md: 2 }}>
-      <Card withBorder><About device={device} /></Card>
+      <Stack>
+        <Card withBorder><About device={device} /></Card>
+        <Disks device={device} />
+      </Stack>
       <Stack>
         <Card withBorder><Identity device={device} /></Card>
-        <Disks device={device} />
         {device.footprint && <Cost footprint={device.footprint} />}
       </Stack>
     </SimpleGrid>
@@ -108,14 +110,15 @@ function DiskBar({ disk }: { disk: DiskSpace }) {
 function Cost({ footprint: f }: { footprint: Footprint }) {
   const { t, i18n } = useTranslation();
   const size = (n: number) => bytes(n, i18n.language);
+  const part = share(f, i18n.language);
   return (
     <Card withBorder>
       <Title order={2} size="h4" mb="sm">{t("device.footprint")}</Title>
       <Facts>
         <Fact label={t("device.footprintSince")}><Time at={f.since} /></Fact>
-        <Fact label={t("device.footprintCpu")}>{t("device.footprintCpuValue", { time: span(f.cpu_ms), share: share(f, i18n.language) })}</Fact>
+        <Fact label={t("device.footprintCpu")}>{part ? t("device.footprintCpuValue", { time: span(f.cpu_ms), share: part }) : span(f.cpu_ms)}</Fact>
         <Fact label={t("device.footprintMemory")}>{t("device.footprintMemoryValue", { now: size(f.rss_bytes), high: size(f.rss_high_bytes) })}</Fact>
-        <Fact label={t("device.footprintTask")}>{f.task_high_bytes > 0 && size(f.task_high_bytes)}</Fact>
+        <Fact label={t("device.footprintTask")}>{f.task_high_bytes > 0 && t("device.footprintTaskValue", { high: size(f.task_high_bytes) })}</Fact>
         <Fact label={t("device.footprintTraffic")}>{t("device.footprintTrafficValue", { sent: size(f.sent_bytes), received: size(f.received_bytes) })}</Fact>
         <Fact label={t("device.footprintTold")}><Time at={f.reported_at} /></Fact>
       </Facts>

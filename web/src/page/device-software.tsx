@@ -43,7 +43,7 @@ function InstalledList({ device }: { device: Device }) {
   const { t, i18n } = useTranslation();
   const filters = useFilters(["q", "source"] as const);
   const { q, source } = filters.values;
-  const raw = usePaged(["software", device.id], (query, signal) => api.deviceSoftware(device.id, query, signal), { q, source });
+  const raw = usePaged(["software", device.id], (query, signal) => api.deviceSoftware(device.id, query, signal), { q, source }, 25);
   const page = useMemo(() => ({ ...raw, items: raw.items.map((s) => ({ ...s, id: s.key })) }), [raw]);
   const [chosen, setChosen] = useState<ReadonlyMap<string, Installed>>(new Map());
   const [asking, ask] = useDisclosure();
@@ -51,9 +51,9 @@ function InstalledList({ device }: { device: Device }) {
     () => [
       { id: "name", header: t("software.name"), cell: (s) => <Named summary={s.summary}><Anchor component={Link} to={`/software/${s.software_id}`} fw={600}>{s.name}</Anchor></Named> },
       { id: "version", header: t("software.version"), cell: (s) => s.version || "–" },
-      { id: "source", header: t("software.source"), cell: (s) => [s.source, s.arch].filter(Boolean).join(" · ") },
-      { id: "size", header: t("software.size"), cell: (s) => (s.size_bytes > 0 ? bytes(s.size_bytes, i18n.language) : "–") },
-      { id: "date", header: t("software.installedAt"), cell: (s) => (isSet(s.installed_at) ? day(s.installed_at, i18n.language) : "–") },
+      { id: "source", header: t("software.source"), cell: (s) => <span className="whole">{[s.source, s.arch].filter(Boolean).join(" · ")}</span> },
+      { id: "size", header: t("software.size"), cell: (s) => <span className="whole">{s.size_bytes > 0 ? bytes(s.size_bytes, i18n.language) : "–"}</span> },
+      { id: "date", header: t("software.installedAt"), cell: (s) => <span className="whole">{isSet(s.installed_at) ? day(s.installed_at, i18n.language) : "–"}</span> },
       { id: "marks", header: t("software.marks"), cell: (s) => (s.essential || s.condition ? <SoftwareMarks software={s} /> : "–") },
     ],
     [t, i18n.language],
