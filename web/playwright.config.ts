@@ -5,7 +5,8 @@ const args = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
 
 export default defineConfig({
   testDir: "e2e",
-  timeout: 300_000,
+  // Ends what hangs; a loaded machine takes minutes for what takes one elsewhere.
+  timeout: 900_000,
   expect: { timeout: 15_000 },
   workers: 1,
   forbidOnly: !!process.env.CI,
