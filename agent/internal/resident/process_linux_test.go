@@ -227,10 +227,10 @@ func TestRun_makesInventoriesWhenTheyAreDue(t *testing.T) {
 	b.config.Servers = []config.Server{{Name: "denied", TasksAllowed: &[]string{protocol.TaskDeploy}}}
 	count := func() int { return strings.Count(strings.Join(b.ledger(), "\n"), "end inventory open") }
 	stop := b.run()
-	b.await("one right after enrollment", func() bool { return count() == 1 })
+	b.await("one right after enrollment", func() bool { return count() >= 1 })
 	b.servers["open"].Offer(deployTask(5))
 	b.servers["open"].Wakeup()
-	b.await("another after a change", func() bool { return count() == 2 })
+	b.await("another after a change", func() bool { return count() >= 2 })
 	b.await("the next is planned", func() bool { return identity.Open(b.data, "open").LoadPlan().Next.After(time.Now().Add(5 * time.Hour)) })
 	stop()
 
