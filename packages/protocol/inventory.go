@@ -66,7 +66,9 @@ type SectionHead struct {
 }
 
 // InventoryAnswer names the sections that the server does not have with that digest. The device then puts
-// each, one request a section, at PathInventory/{name}?sha256=…&collected_at=… (RFC 3339).
+// each, one request a section, at PathInventory/{name}?sha256=…&collected_at=… (RFC 3339). Where some of the
+// rows could not be collected, &incomplete=… names the sources of Software that are not whole, separated by
+// commas: what the server has of them stays until they are.
 type InventoryAnswer struct {
 	Want []string `json:"want"`
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/muster/muster/packages/fault"
@@ -52,20 +53,32 @@ func (c *Client) Inventory(ctx context.Context, head protocol.InventoryHead) (pr
 	return answer, err
 }
 
+// Section is one section of an inventory, as it is sent.
+type Section struct {
+	Name        string
+	SHA256      string // of Lines, hex
+	CollectedAt time.Time
+	Lines       []byte
+	Incomplete  []string // sources whose rows are not all there
+}
+
 // Section sends the lines of one section of an inventory that was collected at a time.
-func (c *Client) Section(ctx context.Context, name, sha256 string, collectedAt time.Time, lines []byte) error {
+func (c *Client) Section(ctx context.Context, s Section) error {
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
 	var packed bytes.Buffer // a tenth of the lines, and sent again as it is where one address does not answer
 	w := gzip.NewWriter(&packed)
-	if _, err := w.Write(lines); err != nil {
-		return fmt.Errorf("pack section %s: %w", name, err)
+	if _, err := w.Write(s.Lines); err != nil {
+		return fmt.Errorf("pack section %s: %w", s.Name, err)
 	}
 	if err := w.Close(); err != nil {
-		return fmt.Errorf("pack section %s: %w", name, err)
+		return fmt.Errorf("pack section %s: %w", s.Name, err)
 	}
-	query := url.Values{"sha256": {sha256}, "collected_at": {collectedAt.UTC().Format(time.RFC3339Nano)}}
-	resp, err := c.do(ctx, http.MethodPut, protocol.PathInventory+"/"+url.PathEscape(name)+"?"+query.Encode(), packed.Bytes(), http.Header{
+	query := url.Values{"sha256": {s.SHA256}, "collected_at": {s.CollectedAt.UTC().Format(time.RFC3339Nano)}}
+	if len(s.Incomplete) > 0 {
+		query.Set("incomplete", strings.Join(s.Incomplete, ","))
+	}
+	resp, err := c.do(ctx, http.MethodPut, protocol.PathInventory+"/"+url.PathEscape(s.Name)+"?"+query.Encode(), packed.Bytes(), http.Header{
 		"Content-Type": {protocol.SectionContentType}, "Content-Encoding": {"gzip"},
 	})
 	if err != nil {

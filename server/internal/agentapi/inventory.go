@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -110,6 +111,12 @@ func uploadOf(section string, r *http.Request) (inventory.Upload, error) {
 		return up, fault.Field("collected_at", "must be a time like 2026-11-21T08:00:00Z")
 	}
 	up.CollectedAt = at
+	if sources := r.URL.Query().Get("incomplete"); sources != "" {
+		up.Incomplete = strings.Split(sources, ",")
+	}
+	if len(up.Incomplete) > inventory.MaxIncomplete {
+		return up, fault.Field("incomplete", "names %d sources; at most %d are taken", len(up.Incomplete), inventory.MaxIncomplete)
+	}
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "gzip" {
 		return up, fault.New(fault.Unsupported, "a section is sent with Content-Encoding: gzip, not %.40q", encoding)
 	}

@@ -28,6 +28,13 @@ const MaxPacked = 6 << 20
 // type of protocol, raises it: sections that were kept in another way are asked for again.
 const cleaning = 1
 
+// MaxIncomplete is how many sources an Upload may name.
+const MaxIncomplete = 64
+
+// notWhole takes the place of cleaning for rows that are not all there: they are asked for at every inventory,
+// until they are, and what was kept beside them goes when it is known to have gone.
+const notWhole = 0
+
 // forgetAfter is how long a section stays that no inventory names any more. An inventory may be of some
 // sections only, so that a section is not named says little.
 const forgetAfter = 30 * 24 * time.Hour
@@ -44,6 +51,8 @@ type Upload struct {
 	SHA256      string // of the unpacked lines, as the device says
 	CollectedAt time.Time
 	Packed      []byte // gzip
+	// Incomplete names the sources of software of which the rows are not all there.
+	Incomplete []string
 }
 
 // Options are what New needs.

@@ -190,8 +190,12 @@ func (s *sections) put(ctx context.Context, in incoming) (made []event.Event, er
 		if made, err = event.Add(tx, in.now, events); err != nil {
 			return err
 		}
+		state := cleaning
+		if len(in.upload.Incomplete) > 0 {
+			state = notWhole
+		}
 		err = of(tx, in.device.ID, in.upload.Section).UpdateColumns(map[string]any{
-			"sha256": in.upload.SHA256, "cleaning": cleaning, "content": in.rows.content, "row_count": in.rows.count,
+			"sha256": in.upload.SHA256, "cleaning": state, "content": in.rows.content, "row_count": in.rows.count,
 			"remark": in.rows.remark(), "collected_at": in.upload.CollectedAt, "received_at": in.now,
 		}).Error
 		if err != nil {
@@ -208,7 +212,7 @@ func follow(tx *gorm.DB, in incoming, old sectionRow) ([]event.Event, error) {
 	section := in.upload.Section
 	switch {
 	case section == protocol.SectionSoftware:
-		changes, err := software.Replace(tx, in.device.ID, in.software, baseline, in.now)
+		changes, err := software.Replace(tx, in.device.ID, in.software, software.How{Baseline: baseline, Incomplete: in.upload.Incomplete}, in.now)
 		return named(in.device, section, softwareEvents(changes)), err
 	case section == protocol.SectionFilesystems:
 		events, err := watchDisks(tx, in)

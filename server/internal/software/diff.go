@@ -12,6 +12,7 @@ type entry struct {
 	title     int64
 	versionID int64
 	name      string
+	source    string // of what is in the database only
 	version   string
 	size      int64
 	installed *time.Time
@@ -24,8 +25,25 @@ type entry struct {
 func (e entry) same(o entry) bool {
 	times := (e.installed == nil) == (o.installed == nil) && (e.installed == nil || e.installed.Equal(*o.installed))
 	e.installed, o.installed = nil, nil
-	e.name, o.name = "", "" // the title's
+	e.name, o.name, e.source, o.source = "", "", "", "" // the title's
 	return times && e == o
+}
+
+// stay adds to a list what is not in it because its source could not be read.
+func stay(old, now []entry, incomplete []string) []entry {
+	if len(incomplete) == 0 {
+		return now
+	}
+	there := map[slot]bool{}
+	for _, e := range now {
+		there[slot{e.title, e.arch}] = true
+	}
+	for _, e := range old {
+		if slices.Contains(incomplete, e.source) && !there[slot{e.title, e.arch}] {
+			now = append(now, e)
+		}
+	}
+	return now
 }
 
 // difference is what turns one list into another.

@@ -56,6 +56,11 @@ func program(name, version string) protocol.Software {
 
 // report makes programs what the device has.
 func (e *env) report(device string, programs ...protocol.Software) error {
+	return e.reportPart(device, nil, programs...)
+}
+
+// reportPart does so with a list that is not whole.
+func (e *env) reportPart(device string, incomplete []string, programs ...protocol.Software) error {
 	ctx, now := context.Background(), store.Now()
 	list, err := e.s.Prepare(ctx, programs, now)
 	if err != nil {
@@ -69,7 +74,7 @@ func (e *env) report(device string, programs ...protocol.Software) error {
 		if err := software.Lock(tx, device); err != nil {
 			return err
 		}
-		_, err := software.Replace(tx, device, list, baseline, now)
+		_, err := software.Replace(tx, device, list, software.How{Baseline: baseline, Incomplete: incomplete}, now)
 		return err
 	})
 }
@@ -97,6 +102,27 @@ func (e *env) requireTrueCounts() {
 		require.NoError(e.t, err)
 		require.Zero(e.t, wrong, c.table)
 	}
+}
+
+// A source that cannot be read for once makes no programs disappear.
+func TestReplace_keepsWhatCouldNotBeLookedAt(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		e := newEnv(t, db)
+		a := e.device("a")
+		snap := protocol.Software{Row: protocol.Row{Key: "pkg:generic/firefox@1?source=snap", Name: "firefox"}, Version: "1", Source: "snap"}
+		require.NoError(t, e.report(a, program("curl", "1"), program("vim", "9"), snap))
+		require.NoError(t, e.reportPart(a, []string{"snap"}, program("curl", "1")))
+		require.Equal(t, []string{"curl: 1", "firefox: 1"}, e.titles(software.Filter{}), "vim is gone, whose source was read")
+		require.NoError(t, e.reportPart(a, []string{"dpkg"}, program("curl", "2"), snap))
+		require.Equal(t, []string{"curl: 1", "firefox: 1"}, e.titles(software.Filter{}))
+		missing, err := e.s.Reported(t.Context(), a, []string{program("curl", "1").Key, program("curl", "2").Key})
+		require.NoError(t, err)
+		require.Equal(t, []string{program("curl", "1").Key}, missing, "another version takes its place")
+		require.NoError(t, e.report(a, program("curl", "2")))
+		require.Equal(t, []string{"curl: 1"}, e.titles(software.Filter{}))
+		e.requireTrueCounts()
+	})
 }
 
 func TestCatalogue(t *testing.T) {
@@ -302,7 +328,7 @@ func TestClean_removesWhatNobodyHasOrHad(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, e.s.Clean(t.Context(), store.Now().Add(25*time.Hour)))
 		err = db.Tx(t.Context(), func(tx *gorm.DB) error {
-			_, err := software.Replace(tx, a, list, false, store.Now())
+			_, err := software.Replace(tx, a, list, software.How{}, store.Now())
 			return err
 		})
 		require.Equal(t, fault.Unavailable, fault.CodeOf(err))

@@ -125,18 +125,27 @@ func Lock(tx *gorm.DB, deviceID string) error {
 	return nil
 }
 
-// Replace makes the list what the device has, in the caller's transaction, after Lock. With baseline the
-// device had none before: its history begins now, and no changes are returned.
-func Replace(tx *gorm.DB, deviceID string, list List, baseline bool, now time.Time) ([]Change, error) {
+// How says how Replace takes a list.
+type How struct {
+	// Baseline says that the device had none before: its history begins now, and no changes are returned.
+	Baseline bool
+	// Incomplete names the sources of which the list is not whole: what the device had of them stays, unless
+	// the list has another version of it.
+	Incomplete []string
+}
+
+// Replace makes the list what the device has, in the caller's transaction, after Lock.
+func Replace(tx *gorm.DB, deviceID string, list List, how How, now time.Time) ([]Change, error) {
 	old, err := present(tx, deviceID)
 	if err != nil {
 		return nil, err
 	}
+	list.entries = stay(old, list.entries, how.Incomplete)
 	d := diff(old, list.entries)
 	if err := write(tx, deviceID, d, now); err != nil {
 		return nil, err
 	}
-	if baseline {
+	if how.Baseline {
 		return nil, nil
 	}
 	rows := make([]historyRow, len(d.changes))
@@ -189,9 +198,10 @@ func present(tx *gorm.DB, deviceID string) ([]entry, error) {
 	var found []struct {
 		Row     installedRow `gorm:"embedded"`
 		Name    string
+		Source  string
 		Version string
 	}
-	err := tx.Table("device_software AS s").Select("s.*, t.name, v.version").
+	err := tx.Table("device_software AS s").Select("s.*, t.name, t.source, v.version").
 		Joins("JOIN software_titles t ON t.id = s.title_id").Joins("JOIN software_versions v ON v.id = s.version_id").
 		Where("s.device_id = ?", deviceID).Order("s.software_key").Find(&found).Error
 	if err != nil {
@@ -200,7 +210,7 @@ func present(tx *gorm.DB, deviceID string) ([]entry, error) {
 	out := make([]entry, len(found))
 	for i, f := range found {
 		out[i] = entry{
-			key: f.Row.SoftwareKey, title: f.Row.TitleID, versionID: f.Row.VersionID, name: f.Name, version: f.Version, size: f.Row.SizeBytes,
+			key: f.Row.SoftwareKey, title: f.Row.TitleID, versionID: f.Row.VersionID, name: f.Name, source: f.Source, version: f.Version, size: f.Row.SizeBytes,
 			installed: f.Row.InstalledAt, arch: f.Row.Arch, essential: f.Row.Essential, defect: f.Row.Defect,
 		}
 	}

@@ -6,6 +6,7 @@ package inventory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -30,6 +31,8 @@ type Section struct {
 	SHA256 string // of Lines, hex; empty when nothing could be collected because of Problem
 	// Problem says why the section, or a part of it, could not be collected.
 	Problem string
+	// Incomplete names the sources whose rows are not all among Lines because of Problem.
+	Incomplete []string
 }
 
 // Options say what to collect.
@@ -41,7 +44,8 @@ type Options struct {
 	// Processes says that running programs may be listed.
 	Processes bool
 	Log       *slog.Logger
-	// Software lists the installed programs. What it returns beside an error is kept. Without it there is no
+	// Software lists the installed programs. What it returns beside an error is kept; an error with a method
+	// Incomplete names the sources whose programs are not all there. Without it there is no
 	// section of software.
 	Software func(ctx context.Context) ([]protocol.Software, error)
 
@@ -175,6 +179,13 @@ func (c collector) section(ctx context.Context, h *host) Section {
 	}
 	if out.err != nil {
 		s.Problem = sysread.Clean(strings.ReplaceAll(out.err.Error(), "\n", "; ")) // several are joined by lines
+		var partial interface {
+			error
+			Incomplete() []string
+		}
+		if errors.As(out.err, &partial) {
+			s.Incomplete = partial.Incomplete()
+		}
 	}
 	if s.SHA256 == "" && s.Problem == "" {
 		s.Problem = fmt.Sprintf("the collector of %s returned nothing", c.name)

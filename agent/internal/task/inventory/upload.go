@@ -57,7 +57,9 @@ func (t Task) take(ctx context.Context, in task.Input, c *client.Client, log *sl
 	}
 	for n, s := range found {
 		if wanted[s.Name] && head.Sections[n].SHA256 != "" {
-			if err := c.Section(ctx, s.Name, s.SHA256, head.CollectedAt, s.Lines); err != nil {
+			if err := c.Section(ctx, client.Section{
+				Name: s.Name, SHA256: s.SHA256, CollectedAt: head.CollectedAt, Lines: s.Lines, Incomplete: s.Incomplete,
+			}); err != nil {
 				return sum, fmt.Errorf("send section %s of the inventory: %w", s.Name, err)
 			}
 			sum.sent++

@@ -49,11 +49,26 @@ type source struct {
 	system bool
 }
 
+// PartialError says which sources could not be read, wholly or in part.
+type PartialError struct {
+	Sources []string
+	Err     error // why, source by source
+}
+
+// Error says why, source by source.
+func (e *PartialError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reasons.
+func (e *PartialError) Unwrap() error { return e.Err }
+
+// Incomplete names the sources.
+func (e *PartialError) Incomplete() []string { return e.Sources }
+
 // commandLimit is how long a command may take.
 const commandLimit = time.Minute
 
-// List returns what is installed, sorted by key, each key once. Equal systems give equal lists. The error
-// names every source that could not be read, wholly or in part; the rows of the others, and what could be
+// List returns what is installed, sorted by key, each key once. Equal systems give equal lists. The error, a
+// PartialError, names every source that could not be read, wholly or in part; the rows of the others, and what could be
 // read of that one, are returned beside it. Only the end of ctx returns no rows.
 func List(ctx context.Context, o Options) ([]protocol.Software, error) {
 	rows, _, err := list(ctx, o, sources())
@@ -102,7 +117,7 @@ func list(ctx context.Context, o Options, from []source) ([]protocol.Software, [
 	s := &scan{ctx: ctx, Options: o, tree: files, rows: []protocol.Software{}}
 	s.distribution = readDistribution(files)
 	var problems []error
-	var present []string
+	var partial, present []string
 	for _, src := range from {
 		s.source, s.found, s.dropped = src.name, false, 0
 		err := s.guarded(src.read)
@@ -116,13 +131,16 @@ func list(ctx context.Context, o Options, from []source) ([]protocol.Software, [
 			err = fault.New(fault.TooLarge, "programs that were left out: %d", s.dropped)
 		}
 		if err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", src.name, err))
+			problems, partial = append(problems, fmt.Errorf("%s: %w", src.name, err)), append(partial, src.name)
 		}
 	}
 	slices.SortFunc(s.rows, compare)
 	s.rows = slices.CompactFunc(s.rows, func(a, b protocol.Software) bool { return a.Key == b.Key })
 	slices.Sort(present)
-	return s.rows, present, errors.Join(problems...)
+	if len(problems) > 0 {
+		return s.rows, present, &PartialError{Sources: partial, Err: errors.Join(problems...)}
+	}
+	return s.rows, present, nil
 }
 
 // compare orders rows by key, and rows of one key, which a damaged database may hold, by the rest.
