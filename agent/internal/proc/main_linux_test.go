@@ -4,21 +4,28 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
 
+// parallel is how many tests run at a time, for nearly all of them wait for limits to pass.
+const parallel = "6"
+
 // TestMain makes the test binary what the agent's main function is to this package: started again with
-// `runner DIR` or `task NAME`, it is a real runner or task process.
+// `runner DIR` or `task NAME`, it is a real runner or task process. A runner ends without the second that a
+// program built with the race detector otherwise takes to end: there are dozens of them. Tasks are told so by
+// their environment.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 {
 		switch os.Args[1] {
 		case ArgRunner:
-			os.Exit(RunnerMain(os.Args[2], os.Stderr))
+			syscall.Exit(RunnerMain(os.Args[2], os.Stderr))
 		case ArgTask:
 			os.Exit(ChildMain(testTask(os.Args[2])))
 		case "start-runner": // a task or resident that starts a runner and is then killed
@@ -27,8 +34,15 @@ func TestMain(m *testing.M) {
 			os.Exit(startTaskAndHang(os.Args[2]))
 		}
 	}
+	flag.Parse()
+	if err := flag.Set("test.parallel", parallel); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
+
+// endAtOnce lets a task process of a test built with the race detector end without its second of waiting.
+const endAtOnce = "GORACE=atexit_sleep_ms=0"
 
 type testInput struct {
 	Text    string   `json:"text"`

@@ -35,7 +35,7 @@ func runCommand(t *testing.T, command Command) (*Status, string) {
 	dir := t.TempDir()
 	run, err := StartRunner(dir, command)
 	require.NoError(t, err)
-	status, err := run.Await(within(t, 30*time.Second))
+	status, err := run.Await(within(t, time.Minute))
 	require.NoError(t, err)
 	phase, again, err := Inspect(dir)
 	require.NoError(t, err)

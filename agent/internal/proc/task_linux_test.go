@@ -47,6 +47,7 @@ func startTask(t *testing.T, ctx context.Context, opts TaskOptions) (*Task, chan
 		events <- event
 		return nil
 	}
+	opts.Env = append(opts.Env, endAtOnce)
 	task, err := StartTask(ctx, opts)
 	require.NoError(t, err)
 	return task, events
@@ -58,7 +59,7 @@ func decode[T any](t *testing.T, events chan json.RawMessage) T {
 	select {
 	case event := <-events:
 		require.NoError(t, json.Unmarshal(event, &v))
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		require.Fail(t, "no event came")
 	}
 	return v

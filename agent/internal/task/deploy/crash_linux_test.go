@@ -49,8 +49,9 @@ func (d *device) process(t *testing.T, tk protocol.Task, crash int) (result, err
 		}
 		return nil
 	}}
+	options.Env = []string{endAtOnce}
 	if crash > 0 {
-		options.Env = []string{fmt.Sprintf("%s=%d", crashAt, crash)}
+		options.Env = append(options.Env, fmt.Sprintf("%s=%d", crashAt, crash))
 	}
 	p, err := proc.StartTask(t.Context(), options)
 	require.NoError(t, err)
@@ -144,7 +145,9 @@ func TestCrash_whileTheCommandRuns(t *testing.T) {
 
 	input, err := json.Marshal(d.input(tk))
 	require.NoError(t, err)
-	p, err := proc.StartTask(t.Context(), proc.TaskOptions{Name: "deploy", Input: input, Event: func(json.RawMessage) error { return nil }})
+	p, err := proc.StartTask(t.Context(), proc.TaskOptions{
+		Name: "deploy", Input: input, Env: []string{endAtOnce}, Event: func(json.RawMessage) error { return nil },
+	})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { _, err := os.Stat(ledger); return err == nil }, agenttest.Deadline, 10*time.Millisecond)
 	child, err := os.FindProcess(p.PID())

@@ -16,13 +16,17 @@ import (
 // the crash test kills itself.
 const crashAt = "MUSTER_TEST_CRASH_AT"
 
+// endAtOnce lets a task process of a test built with the race detector end without its second of waiting.
+const endAtOnce = "GORACE=atexit_sleep_ms=0"
+
 // TestMain makes the test binary what the agent's main function is: started again as `runner DIR` or
-// `task deploy` it is a real runner or task process.
+// `task deploy` it is a real runner or task process. A runner ends without the second that a program built with
+// the race detector otherwise takes to end; tasks are told so by their environment.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 {
 		switch os.Args[1] {
 		case proc.ArgRunner:
-			os.Exit(proc.RunnerMain(os.Args[2], os.Stderr))
+			syscall.Exit(proc.RunnerMain(os.Args[2], os.Stderr))
 		case proc.ArgTask:
 			os.Exit(task.Main(os.Args[2], map[string]task.Func{"deploy": crashing().Run}, os.Stderr))
 		}

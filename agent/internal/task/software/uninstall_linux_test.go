@@ -187,7 +187,7 @@ func (c *computer) start(tk protocol.Task, crash int) (*proc.Task, *told) {
 	r := &told{}
 	p, err := proc.StartTask(c.t.Context(), proc.TaskOptions{
 		Name: "uninstall", Input: input, Log: os.Stderr,
-		Env: []string{testRoot + "=" + c.root, testPrograms + "=" + c.programs, testCrashAt + "=" + strconv.Itoa(crash)},
+		Env: []string{testRoot + "=" + c.root, testPrograms + "=" + c.programs, testCrashAt + "=" + strconv.Itoa(crash), endAtOnce},
 		Event: func(data json.RawMessage) error {
 			var e task.Event
 			if err := json.Unmarshal(data, &e); err != nil {

@@ -19,16 +19,19 @@ const (
 	testCrashAt  = "MUSTER_TEST_CRASH_AT"
 )
 
+// endAtOnce lets a task process of a test built with the race detector end without its second of waiting.
+const endAtOnce = "GORACE=atexit_sleep_ms=0"
+
 // TestMain makes the test binary what the agent's main function is: started again as `runner DIR` or
-// `task uninstall` it is a real runner or task process. It ends without the second that a program built with
-// the race detector otherwise takes to end: there are dozens of them.
+// `task uninstall` it is a real runner or task process. A runner ends without the second that a program built
+// with the race detector otherwise takes to end: there are dozens of them. Tasks are told so by their environment.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 {
 		switch os.Args[1] {
 		case proc.ArgRunner:
 			syscall.Exit(proc.RunnerMain(os.Args[2], os.Stderr))
 		case proc.ArgTask:
-			syscall.Exit(task.Main(os.Args[2], map[string]task.Func{"uninstall": crashing().Run}, os.Stderr))
+			os.Exit(task.Main(os.Args[2], map[string]task.Func{"uninstall": crashing().Run}, os.Stderr))
 		}
 	}
 	os.Exit(m.Run())
