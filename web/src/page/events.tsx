@@ -36,8 +36,10 @@ export default function Events() {
           onChange={(v) => filters.set("kind", v.join(","))}
         />
         <Choice label={t("events.device")} value={device_id} onChange={(v) => filters.set("device_id", v)} data={(devices.data?.items ?? []).map((d) => ({ value: d.id, label: d.hostname || d.id }))} />
-        <TextInput type="date" label={t("events.from")} value={from} onChange={(e) => filters.set("from", e.currentTarget.value)} w={150} />
-        <TextInput type="date" label={t("events.to")} value={to} onChange={(e) => filters.set("to", e.currentTarget.value)} w={150} />
+        <Group align="flex-end" wrap="nowrap">
+          <TextInput type="date" label={t("events.from")} value={from} onChange={(e) => filters.set("from", e.currentTarget.value)} w={150} />
+          <TextInput type="date" label={t("events.to")} value={to} onChange={(e) => filters.set("to", e.currentTarget.value)} w={150} />
+        </Group>
         {filters.active && <Button variant="subtle" onClick={filters.clear}>{t("common.clearFilters")}</Button>}
       </Group>
       <EventTable

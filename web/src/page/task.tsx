@@ -102,7 +102,8 @@ function Item({ id, item, over }: { id: string; item?: TaskItem; over: boolean }
       {item?.others && item.others.length > 0 && <Text size="sm" mt={4} className="breakable">{t("task.others", { names: item.others.join(", ") })}</Text>}
       {item && (item.exit_code !== undefined || !!item.duration_ms) && (
         <Text size="xs" c="dimmed" mt={4} component="div">
-          {item.exit_code !== undefined && <>{t("deployment.exitCode")} <Code>{item.exit_code}</Code> </>}
+          {item.exit_code !== undefined && <>{t("deployment.exitCode")} <Code>{item.exit_code}</Code></>}
+          {item.exit_code !== undefined && !!item.duration_ms && " · "}
           {!!item.duration_ms && span(item.duration_ms)}
         </Text>
       )}
