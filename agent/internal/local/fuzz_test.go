@@ -47,6 +47,6 @@ func FuzzHost(f *testing.F) {
 		name := strings.ToLower(host)
 		bare := strings.HasPrefix(name, "localhost") || strings.HasPrefix(name, "127.") || strings.HasPrefix(name, "[")
 		require.True(t, bare, host)
-		require.Empty(t, strings.Trim(name, "localhost0123456789.:[]abcdefx%"), host)
+		require.Empty(t, strings.Trim(name, "acdefhlostbx0123456789.:[]%"), host)
 	})
 }
