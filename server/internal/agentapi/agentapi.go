@@ -104,7 +104,7 @@ type API struct {
 	metrics   *metrics
 
 	inventories *admission
-	sending     *turns // of sections
+	sending     *turns // of heads and sections
 	changes     *throttle.Throttle
 
 	strangers *budget.Budget // of bodies that come before anybody is known
@@ -140,7 +140,7 @@ func New(opt Options) *API {
 		arriving:  budget.New(inventoriesBudget),
 
 		inventories: newAdmission(or(opt.MaxInventories, 4)),
-		sending:     newTurns(1, "sections"),
+		sending:     newTurns(1, "part of an inventory"),
 		changes:     throttle.New(sectionEvery),
 	}
 }

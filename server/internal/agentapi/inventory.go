@@ -13,6 +13,7 @@ import (
 
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/server/internal/device"
 	"github.com/muster/muster/server/internal/inventory"
 	"github.com/muster/muster/server/internal/throttle"
 )
@@ -48,17 +49,27 @@ func (a *API) inventoryHead(c echo.Context) error {
 	if err := speak(head.Protocol); err != nil {
 		return err
 	}
-	release, err := a.inventories.enter(c.Request().Context())
-	if err != nil {
-		return err
-	}
-	defer release()
-	resp, err := a.opt.Inventories.Head(c.Request().Context(), inventory.Device{ID: d.ID, Hostname: d.Hostname}, head)
+	resp, err := a.head(c.Request().Context(), d, head)
 	if err != nil {
 		return err
 	}
 	a.metrics.inventories.Inc()
 	return answer(c, resp)
+}
+
+// head gives its place and its device's turn back before the answer is written: who has it may go on at once.
+func (a *API) head(ctx context.Context, d device.Device, head protocol.InventoryHead) (protocol.InventoryAnswer, error) {
+	done, err := a.sending.take(d.ID)
+	if err != nil {
+		return protocol.InventoryAnswer{}, err
+	}
+	defer done()
+	release, err := a.inventories.enter(ctx)
+	if err != nil {
+		return protocol.InventoryAnswer{}, err
+	}
+	defer release()
+	return a.opt.Inventories.Head(ctx, inventory.Device{ID: d.ID, Hostname: d.Hostname}, head)
 }
 
 // inventorySection takes one section. It is read as it is sent, packed, before it takes a place: who sends

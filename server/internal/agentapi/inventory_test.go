@@ -208,6 +208,10 @@ func TestInventory_busyServerSaysWhenToComeBack(t *testing.T) {
 	}()
 	<-h.entered
 	resp, p := e.call("POST", protocol.PathInventory, bearer, headOf(cpus), nil)
+	require.Equal(t, http.StatusTooManyRequests, resp.StatusCode, "one device takes one place, whatever it sends")
+	require.Equal(t, "too_many", p.Code)
+	_, other := e.enroll(false)
+	resp, p = e.call("POST", protocol.PathInventory, other, headOf(cpus), nil)
 	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
 	require.Equal(t, "unavailable", p.Code)
 	require.NotEmpty(t, resp.Header.Get("Retry-After"))
