@@ -167,6 +167,22 @@ func TestClean_removesWhatIsOld(t *testing.T) {
 	})
 }
 
+func TestBound_keepsTheNewestOfADevice(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		e := newEnv(t, db)
+		for i := range 5 {
+			e.add(store.Now(), event.Event{DeviceID: "d", Hostname: fmt.Sprint("d", i), Kind: event.DiskLow})
+			e.add(store.Now(), event.Event{DeviceID: "x", Hostname: "x", Kind: event.DiskLow})
+		}
+		for range 2 {
+			require.NoError(t, db.Tx(t.Context(), func(tx *gorm.DB) error { return event.Bound(tx, "d", 2) }))
+		}
+		require.Equal(t, []string{"disk_low d3", "disk_low d4"}, e.list(event.Filter{DeviceID: "d"}))
+		require.Len(t, e.list(event.Filter{DeviceID: "x"}), 5)
+	})
+}
+
 func TestDeviceChanged(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {

@@ -49,6 +49,23 @@ func Add(tx *gorm.DB, now time.Time, events []Event) ([]Event, error) {
 	return out, nil
 }
 
+// Bound keeps the newest most events of a device and removes the others, in the caller's transaction. Who adds
+// events that the device makes at its will calls it.
+func Bound(tx *gorm.DB, deviceID string, most int) error {
+	var oldest []string
+	err := tx.Model(&Event{}).Where("device_id = ?", deviceID).Order("id DESC").Offset(most).Limit(1).Pluck("id", &oldest).Error
+	if err != nil {
+		return fmt.Errorf("count events: %w", err)
+	}
+	if len(oldest) == 0 {
+		return nil
+	}
+	if err := tx.Where("device_id = ? AND id <= ?", deviceID, oldest[0]).Delete(&Event{}).Error; err != nil {
+		return fmt.Errorf("remove events: %w", err)
+	}
+	return nil
+}
+
 // Conditions lists the subjects of a device for which the condition lasts.
 func Conditions(tx *gorm.DB, deviceID, kind string) (map[string]bool, error) {
 	var subjects []string

@@ -15,6 +15,9 @@ import (
 // whole system, one event of each kind tells.
 const most = 50
 
+// mostEvents is how many events are kept of a device that reports changes again and again.
+const mostEvents = 5_000
+
 // named completes events of a section and sums up too many.
 func named(d Device, section string, events []event.Event) []event.Event {
 	if len(events) > most {

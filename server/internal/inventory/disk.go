@@ -13,6 +13,9 @@ import (
 // recovered: one that stays about the limit is not told of again and again.
 const recovered = 2
 
+// mostWatched bounds the file systems of one device that are watched; the first by their keys.
+const mostWatched = 500
+
 // watched is what is to be remembered and told of file systems.
 type watched struct {
 	begin, end []string
@@ -24,7 +27,7 @@ type watched struct {
 func watch(low map[string]bool, values []any, percent int) watched {
 	var w watched
 	gone := maps.Clone(low)
-	for _, v := range values {
+	for _, v := range values[:min(len(values), mostWatched)] {
 		f, ok := v.(*protocol.Filesystem)
 		if !ok || f.Bytes <= 0 || f.ReadOnly || f.Remote {
 			continue

@@ -24,6 +24,10 @@ import (
 // size have a tenth; both databases take that much in one statement.
 const MaxPacked = 6 << 20
 
+// maxKept is how many bytes the sections of one device may have together as they are kept. A computer with
+// tens of thousands of programs has a fifth of it.
+const maxKept = 16 << 20
+
 // cleaning is the number of the way in which rows are decoded and cleaned here. Who changes that way, or a
 // type of protocol, raises it: sections that were kept in another way are asked for again.
 const cleaning = 1

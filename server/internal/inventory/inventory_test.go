@@ -235,6 +235,26 @@ func TestInventory_boundsAndForgetsSections(t *testing.T) {
 	})
 }
 
+// All that one device may have of the database is bounded, whatever its sections are called.
+func TestInventory_refusesTooMuchOfOneDevice(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		e := newEnv(t, db)
+		d := e.device("pc")
+		e.send(d, map[string]string{"a": "", "b": "", "c": "", "d": "", "e": "", "f": "", "g": ""})
+		full := bytes.Repeat([]byte("x"), 3<<20)
+		require.NoError(t, db.Exec("UPDATE inventory_sections SET content = ? WHERE section <> 'c'", full).Error)
+		data := e.lines(row("x"))
+		e.send(e.device("other"), map[string]string{"c": data})
+		_, err := e.inventory.Head(t.Context(), d, head(map[string]string{"b": data, "c": data}))
+		require.NoError(t, err)
+		err = e.put(d, "c", data)
+		require.Equal(t, fault.TooLarge, fault.CodeOf(err), "%v", err)
+		require.NoError(t, e.put(d, "b", data), "which takes the place of what was large")
+		require.NoError(t, e.put(d, "c", data))
+	})
+}
+
 func TestInventory_tellsWhatChanged(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {

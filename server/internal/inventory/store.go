@@ -183,12 +183,20 @@ func (s *sections) put(ctx context.Context, in incoming) (made []event.Event, er
 		if err != nil || old.has(in.upload.SHA256) {
 			return err
 		}
+		if err := fits(tx, in); err != nil {
+			return err
+		}
 		events, err := follow(tx, in, old)
 		if err != nil {
 			return err
 		}
 		if made, err = event.Add(tx, in.now, events); err != nil {
 			return err
+		}
+		if len(made) > 0 {
+			if err := event.Bound(tx, in.device.ID, mostEvents); err != nil {
+				return err
+			}
 		}
 		state := cleaning
 		if len(in.upload.Incomplete) > 0 {
@@ -204,6 +212,20 @@ func (s *sections) put(ctx context.Context, in incoming) (made []event.Event, er
 		return nil
 	})
 	return made, err
+}
+
+// fits makes sure that a device does not fill the database with sections of whatever names.
+func fits(tx *gorm.DB, in incoming) error {
+	var others int
+	err := tx.Model(&sectionRow{}).Where("device_id = ? AND section <> ?", in.device.ID, in.upload.Section).
+		Select("COALESCE(SUM(LENGTH(content)), 0)").Scan(&others).Error
+	if err != nil {
+		return fmt.Errorf("measure inventory: %w", err)
+	}
+	if others+len(in.rows.content) > maxKept {
+		return fault.New(fault.TooLarge, "with section %s the inventory of this device has over %d bytes, packed", in.upload.Section, maxKept)
+	}
+	return nil
 }
 
 // follow writes what follows from new rows beside them, and returns what there is to tell.
