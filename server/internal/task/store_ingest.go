@@ -78,7 +78,7 @@ func (w *work) prefetch(group []*batch) (known map[reportKey]bool, err error) {
 // report applies one report.
 func (w *work) report(b *batch, r incoming, known map[reportKey]bool) error {
 	t := w.rows[r.taskID]
-	if t == nil && r.left {
+	if t == nil && r.left && !b.gone { // a device leaves once
 		var err error
 		if t, err = w.leftByItself(b.deviceID, r.taskID); err != nil {
 			return err
