@@ -214,6 +214,7 @@ func (s *deviceStore) writeSeen(ctx context.Context, batch map[string]sighting) 
 			}
 		}
 	}
+	slices.Sort(plain) // all who lock several devices take them in the order of their ids
 	err := s.db.Tx(ctx, func(tx *gorm.DB) error {
 		for part := range chunks(plain) {
 			if err := tx.Model(&deviceRow{}).Where("id IN ?", part).UpdateColumn("last_seen_at", newest).Error; err != nil {
