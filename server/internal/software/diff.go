@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/muster/muster/packages/protocol"
 )
 
 // entry is a program on a device.
@@ -29,17 +31,18 @@ func (e entry) same(o entry) bool {
 	return times && e == o
 }
 
-// stay adds to a list what is not in it because its source could not be read.
+// stay adds to a list what is not in it because its source could not be read. The list does not become longer
+// than one that a device may send: what it names at one time after another does not add up without end.
 func stay(old, now []entry, incomplete []string) []entry {
 	if len(incomplete) == 0 {
 		return now
 	}
-	there := map[slot]bool{}
+	there, keys := map[slot]bool{}, map[string]bool{}
 	for _, e := range now {
-		there[slot{e.title, e.arch}] = true
+		there[slot{e.title, e.arch}], keys[e.key] = true, true
 	}
 	for _, e := range old {
-		if slices.Contains(incomplete, e.source) && !there[slot{e.title, e.arch}] {
+		if len(now) < protocol.MaxSectionRows && slices.Contains(incomplete, e.source) && !there[slot{e.title, e.arch}] && !keys[e.key] {
 			now = append(now, e)
 		}
 	}

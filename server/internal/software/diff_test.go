@@ -133,3 +133,22 @@ func TestIdentity(t *testing.T) {
 		require.NotEqual(t, id, other, "another source is another title")
 	}
 }
+
+// What stays beside a list takes no key of it, and does not add up however often sources are incomplete.
+func TestStay_isBounded(t *testing.T) {
+	t.Parallel()
+	old := make([]entry, protocol.MaxSectionRows)
+	for i := range old {
+		old[i] = entry{key: fmt.Sprint("old", i), title: int64(i + 10), source: "x"}
+	}
+	now := []entry{{key: "old0", title: 1}, {key: "new", title: 2}}
+	got := stay(old, slices.Clone(now), []string{"x"})
+	require.Len(t, got, protocol.MaxSectionRows)
+	require.Equal(t, now, got[:2])
+	seen := map[string]bool{}
+	for _, e := range got {
+		require.False(t, seen[e.key], e.key)
+		seen[e.key] = true
+	}
+	require.Equal(t, now, stay(old, slices.Clone(now), []string{"y"}))
+}
