@@ -8,6 +8,7 @@ import (
 
 	"github.com/muster/muster/agent/internal/config"
 	"github.com/muster/muster/agent/internal/identity"
+	"github.com/muster/muster/agent/internal/removal"
 	"github.com/muster/muster/agent/internal/resident"
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
@@ -53,6 +54,9 @@ func enroll(ctx context.Context, args []string, stdout io.Writer) error {
 	conf, err := config.Load(dir)
 	if err != nil {
 		return err
+	}
+	if removal.Marked(dir) { // which would take the new identity, too
+		return fault.New(fault.Conflict, "the agent of %s is being removed from this computer: let it end, or end it with muster-agent uninstall, and enroll then", dir)
 	}
 	id, state, err := identity.Enroll(ctx, identity.Open(dir, *name), e, resident.Facts(conf, *name))
 	if err != nil {

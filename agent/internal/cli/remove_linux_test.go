@@ -150,6 +150,19 @@ func TestRun_goesOnWithARemoval(t *testing.T) {
 	}
 }
 
+// TestEnroll_notWhereTheAgentIsBeingRemoved: the identity would go with the rest.
+func TestEnroll_notWhereTheAgentIsBeingRemoved(t *testing.T) {
+	t.Parallel()
+	a := &agent{t: t, data: filepath.Join(t.TempDir(), "agent")}
+	require.NoError(t, os.Mkdir(a.data, 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(a.data, "removal.json"), []byte("{}"), 0o600))
+	server := agenttest.New(t)
+	out, code := a.cli("enroll", "--data", a.data, server.Enrollment().String())
+	require.Equal(t, 1, code, out)
+	require.Contains(t, out, "is being removed from this computer")
+	require.Zero(t, server.Devices())
+}
+
 // TestRun_staysForItsOtherServers: only the folder of the server that is left goes.
 func TestRun_staysForItsOtherServers(t *testing.T) {
 	t.Parallel()
