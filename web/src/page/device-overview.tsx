@@ -77,10 +77,11 @@ function Identity({ device }: { device: Device }) {
 /** Disks shows how full the disks are; a device without an inventory has none to show. */
 function Disks({ device }: { device: Device }) {
   const { t } = useTranslation();
+  const inventory = useQuery({ queryKey: keys.one("inventory", device.id), queryFn: () => api.inventory(device.id) });
   const rows = useQuery({
     queryKey: keys.list("inventory", device.id, "filesystems", "overview"),
     queryFn: ({ signal }) => api.section(device.id, "filesystems", { limit: 200 }, signal),
-    retry: false,
+    enabled: !!inventory.data?.sections.some((s) => s.name === "filesystems"),
   });
   const list = disks(rows.data?.items ?? []);
   if (list.length === 0) return null;
