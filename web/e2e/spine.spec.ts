@@ -140,7 +140,10 @@ async function inventory(page: Page): Promise<void> {
   await look(page, "task");
 
   await page.getByRole("link", { name: "Software", exact: true }).click();
-  await page.getByLabel("Search software").fill("dpkg");
+  await search.fill("dpkg");
+  await expect(page).toHaveURL(/\/software\?q=dpkg$/);
+  await expect(page.getByRole("table", { name: "Software" }).getByRole("row").nth(1)).toContainText("dpkg");
+  await look(page, "software");
   await page.getByRole("link", { name: "dpkg", exact: true }).click();
   await expect(page.getByRole("heading", { name: "dpkg", level: 1 })).toBeVisible();
   await expect(page.getByRole("table", { name: "On these devices" }).getByRole("row")).toHaveCount(2);
@@ -200,7 +203,6 @@ async function assign(page: Page): Promise<void> {
 async function lookAround(page: Page): Promise<void> {
   for (const [link, name] of [
     ["Devices", "devices"],
-    ["Software", "software"],
     ["Packages", "packages"],
     ["Deployments", "deployments"],
     ["Assignments", "assignments"],
