@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/agent/internal/removal"
@@ -203,5 +204,15 @@ func dataDir(given string) (string, error) {
 	return dir, nil
 }
 
-// oneLine joins the lines of an error that consists of several.
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+// oneLine joins the lines of an error that consists of several, in a form fit for a terminal.
+func oneLine(err error) string { return printable(strings.ReplaceAll(err.Error(), "\n", "; ")) }
+
+// printable puts spaces in place of what steers a terminal: part of a text may be a server's.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return ' '
+		}
+		return r
+	}, text)
+}

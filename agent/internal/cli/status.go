@@ -62,7 +62,7 @@ func printStatus(w io.Writer, s resident.Status) error {
 		lines = append(lines, serverLines(u, s.Stopped)...)
 	}
 	for _, line := range lines {
-		if _, err := fmt.Fprintln(w, line); err != nil {
+		if _, err := fmt.Fprintln(w, printable(line)); err != nil {
 			return err
 		}
 	}
