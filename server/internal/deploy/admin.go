@@ -12,6 +12,7 @@ import (
 	"github.com/muster/muster/server/internal/device"
 	"github.com/muster/muster/server/internal/hub"
 	"github.com/muster/muster/server/internal/store"
+	"github.com/muster/muster/server/internal/text"
 )
 
 // mostDevices bounds the devices that one assignment names one by one.
@@ -67,7 +68,7 @@ func (s *Service) Assign(ctx context.Context, req AssignRequest) (Assignment, er
 	}
 	row := assignmentRow{
 		PackageID: pkg.ID, PackageName: pkg.Name, PackageVersion: pkg.Version, AllDevices: req.All,
-		NotBefore: future(req.NotBefore), CreatedBy: cut(req.By, 120), CreatedAt: store.Now(),
+		NotBefore: future(req.NotBefore), CreatedBy: text.Cut(req.By, 120), CreatedAt: store.Now(),
 	}
 	ids, err := newIDs(1)
 	if err != nil {

@@ -3,13 +3,12 @@ package deploy
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
 	"github.com/muster/muster/server/internal/store"
+	"github.com/muster/muster/server/internal/text"
 )
 
 // Group commit: while one transaction runs, the batches that arrive wait for the next one together.
@@ -36,7 +35,7 @@ func (s *Service) Ingest(ctx context.Context, deviceID string, reports []protoco
 	now := store.Now()
 	b := &batch{done: make(chan struct{})}
 	refuse := func(id string, err error) {
-		ack.Refused = append(ack.Refused, protocol.RefusedItem{ID: cut(id, mostID), Code: string(fault.CodeOf(err)), Message: err.Error()})
+		ack.Refused = append(ack.Refused, protocol.RefusedItem{ID: text.Cut(id, mostID), Code: string(fault.CodeOf(err)), Message: err.Error()})
 	}
 	for _, r := range reports {
 		in, err := check(deviceID, r, now)
@@ -171,13 +170,13 @@ func check(deviceID string, r protocol.Report, now time.Time) (incoming, error) 
 		return in, fault.New(fault.Unsupported, "report kind %.40q is not about a deployment", r.Kind)
 	}
 	b := &in.body
-	b.Reason = protocol.Reason(cut(string(b.Reason), 40))
+	b.Reason = protocol.Reason(text.Cut(text.Line(string(b.Reason)), 40))
 	if b.State == protocol.StateWaiting && ofServer(b.Reason) {
 		b.Reason = "" // the device waits, but what the server waits for the server says
 	}
-	b.Message = cut(b.Message, protocol.MaxMessage)
-	b.Signal = cut(b.Signal, 40)
-	b.Output = tail(b.Output, protocol.MaxOutputTail)
+	b.Message = text.Cut(text.Line(b.Message), protocol.MaxMessage)
+	b.Signal = text.Cut(text.Line(b.Signal), 40)
+	b.Output = text.Tail(b.Output, protocol.MaxOutputTail)
 	b.OutputBytes, b.DurationMS = max(0, b.OutputBytes), max(0, b.DurationMS)
 	b.Files, b.Bytes = max(0, b.Files), max(0, b.Bytes)
 	if b.ExitCode != nil && int(int32(*b.ExitCode)) != *b.ExitCode { // the conversion is the check
@@ -212,29 +211,4 @@ func reportTime(t, now time.Time) time.Time {
 		return now
 	}
 	return t
-}
-
-// cut keeps the first n bytes of valid text.
-func cut(s string, n int) string {
-	s = strings.ToValidUTF8(s, "")
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
-}
-
-// tail keeps the last n bytes of valid text.
-func tail(s string, n int) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	if len(s) <= n {
-		return s
-	}
-	start := len(s) - n
-	for start < len(s) && !utf8.RuneStart(s[start]) {
-		start++
-	}
-	return s[start:]
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/muster/muster/packages/protocol"
 	"github.com/muster/muster/server/internal/hub"
 	"github.com/muster/muster/server/internal/store"
+	"github.com/muster/muster/server/internal/text"
 )
 
 // Token admits new devices.
@@ -47,12 +48,12 @@ func (s *Service) Enroll(ctx context.Context, req protocol.EnrollRequest, remote
 		return Device{}, fmt.Errorf("make device id: %w", err)
 	}
 	facts := cleanFacts(req.Facts, now)
-	text, err := json.Marshal(facts)
+	encoded, err := json.Marshal(facts)
 	if err != nil {
 		return Device{}, fmt.Errorf("encode facts: %w", err)
 	}
-	row := newRow(id.String(), facts, string(text), now)
-	row.Nonce, row.SecretSHA256, row.EnrolledFrom = req.Nonce, req.SecretSHA256, clean(remoteIP, 64)
+	row := newRow(id.String(), facts, string(encoded), now)
+	row.Nonce, row.SecretSHA256, row.EnrolledFrom = req.Nonce, req.SecretSHA256, text.Clean(remoteIP, 64)
 	row, made, err := s.store.enroll(ctx, row, protocol.HashSecret(req.Token), now)
 	if err != nil {
 		return Device{}, err

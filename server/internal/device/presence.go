@@ -8,6 +8,7 @@ import (
 
 	"github.com/muster/muster/packages/protocol"
 	"github.com/muster/muster/server/internal/store"
+	"github.com/muster/muster/server/internal/text"
 )
 
 // pastKept is how many earlier instances of a device's agent are remembered.
@@ -45,7 +46,7 @@ func cleanFootprint(f *protocol.Footprint, now time.Time) *Footprint {
 // are written at once.
 func (s *Service) CheckIn(ctx context.Context, d Device, req protocol.CheckInRequest) (Device, error) {
 	now := store.Now()
-	agent := clean(req.AgentVersion, 64)
+	agent := text.Clean(req.AgentVersion, 64)
 	seen := sighting{
 		at: now, trust: max(0, req.TrustVersion), agent: agent,
 		changed:   req.TrustVersion != d.TrustVersion || agent != d.AgentVersion,
@@ -64,7 +65,7 @@ func (s *Service) CheckIn(ctx context.Context, d Device, req protocol.CheckInReq
 			return d, err
 		}
 	}
-	return s.identify(ctx, d, clean(req.InstanceID, 64), clean(req.MachineID, 128))
+	return s.identify(ctx, d, text.Clean(req.InstanceID, 64), text.Clean(req.MachineID, 128))
 }
 
 // identify compares who checks in with who did before. A new instance id is a restart; an instance

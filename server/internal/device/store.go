@@ -14,6 +14,7 @@ import (
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
 	"github.com/muster/muster/server/internal/store"
+	"github.com/muster/muster/server/internal/text"
 )
 
 // chunk bounds the ids in one statement.
@@ -53,10 +54,10 @@ type deviceRow struct {
 
 func (deviceRow) TableName() string { return "devices" }
 
-func newRow(id string, f protocol.Facts, text string, now time.Time) deviceRow {
+func newRow(id string, f protocol.Facts, facts string, now time.Time) deviceRow {
 	return deviceRow{
 		ID: id, Hostname: f.Hostname, OS: f.OS, OSName: f.OSName, OSVersion: f.OSVersion, Arch: f.Arch,
-		AgentVersion: f.AgentVersion, MachineID: f.MachineID, Facts: text, FactsChangedAt: f.ChangedAt,
+		AgentVersion: f.AgentVersion, MachineID: f.MachineID, Facts: facts, FactsChangedAt: f.ChangedAt,
 		EnrolledAt: now, LastSeenAt: &now, UpdatedAt: now,
 	}
 }
@@ -160,7 +161,7 @@ func (s *deviceStore) quarantine(ctx context.Context, id string, seen evidence, 
 	return s.update(ctx, "quarantine device",
 		s.where("id = ? AND state IN ?", id, []string{protocol.DeviceActive, protocol.DevicePending}),
 		map[string]any{
-			"state": protocol.DeviceQuarantined, "quarantine_reason": clean(reason, 500),
+			"state": protocol.DeviceQuarantined, "quarantine_reason": text.Clean(reason, 500),
 			"seen_machine_id": seen.machine, "seen_secret_sha256": seen.secret,
 		})
 }
@@ -194,10 +195,10 @@ func (s *deviceStore) setMachine(ctx context.Context, id, machine string) error 
 	return err
 }
 
-func (s *deviceStore) updateFacts(ctx context.Context, id string, f protocol.Facts, text string) (bool, error) {
+func (s *deviceStore) updateFacts(ctx context.Context, id string, f protocol.Facts, facts string) (bool, error) {
 	return s.update(ctx, "write facts", s.where("id = ? AND facts_changed_at <= ?", id, f.ChangedAt), map[string]any{
 		"hostname": f.Hostname, "os": f.OS, "os_name": f.OSName, "os_version": f.OSVersion, "arch": f.Arch,
-		"facts": text, "facts_changed_at": f.ChangedAt,
+		"facts": facts, "facts_changed_at": f.ChangedAt,
 	})
 }
 

@@ -2,9 +2,9 @@ package inventory
 
 import (
 	"reflect"
-	"strings"
 	"time"
-	"unicode"
+
+	"github.com/muster/muster/server/internal/text"
 )
 
 // Bounds of what is kept, in characters and numbers.
@@ -17,27 +17,6 @@ const (
 	maxFields  = 64  // of an object of an unknown section
 	maxDepth   = 4   // of one
 )
-
-// clean drops control and format characters, makes one line of several, and cuts to n characters.
-func clean(s string, n int) string {
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t' || r == '\r':
-			return ' '
-		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), r == unicode.ReplacementChar:
-			return -1
-		default:
-			return r
-		}
-	}, s)
-	s = strings.TrimSpace(s)
-	if len(s) > n {
-		if runes := []rune(s); len(runes) > n {
-			s = strings.TrimSpace(string(runes[:n]))
-		}
-	}
-	return s
-}
 
 // Bounds of texts that columns hold.
 var narrow = map[string]int{"Name": maxName, "Version": maxName, "Publisher": maxName, "Source": 40, "Arch": 40, "Condition": 120}
@@ -64,11 +43,11 @@ func cleanField(f reflect.Value, name string) {
 		if narrower, ok := narrow[name]; ok {
 			n = narrower
 		}
-		*x = clean(*x, n)
+		*x = text.Clean(*x, n)
 	case *[]string:
 		kept := make([]string, 0, min(len(*x), maxListed))
 		for _, s := range *x {
-			if s = clean(s, maxName); s != "" && len(kept) < maxListed {
+			if s = text.Clean(s, maxName); s != "" && len(kept) < maxListed {
 				kept = append(kept, s)
 			}
 		}
@@ -96,14 +75,14 @@ func cleanTime(t *time.Time) *time.Time {
 func cleanAny(v any, depth int) any {
 	switch v := v.(type) {
 	case string:
-		return clean(v, maxText)
+		return text.Clean(v, maxText)
 	case map[string]any:
 		if depth == maxDepth {
 			return nil
 		}
 		out := map[string]any{}
 		for _, name := range names(v) {
-			if short := clean(name, 60); short != "" && len(out) < maxFields {
+			if short := text.Clean(name, 60); short != "" && len(out) < maxFields {
 				out[short] = cleanAny(v[name], depth+1)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/muster/muster/packages/protocol"
 	"github.com/muster/muster/server/internal/event"
+	"github.com/muster/muster/server/internal/text"
 )
 
 // recovered is by how many hundredths more must be free before a file system that ran low counts as
@@ -32,7 +33,7 @@ func watch(low map[string]bool, values []any, percent int) watched {
 		if !ok || f.Bytes <= 0 || f.ReadOnly || f.Remote {
 			continue
 		}
-		subject := clean(f.Key, maxName)
+		subject := text.Clean(f.Key, maxName)
 		delete(gone, subject)
 		free := int(float64(f.FreeBytes) / float64(f.Bytes) * 100)
 		shown := fmt.Sprintf("%d %% free", free)

@@ -18,6 +18,7 @@ import (
 	"github.com/muster/muster/server/internal/hub"
 	"github.com/muster/muster/server/internal/software"
 	"github.com/muster/muster/server/internal/store"
+	"github.com/muster/muster/server/internal/text"
 )
 
 // MaxPacked is how many bytes a section may have as it is sent, packed by gzip. Real ones of the greatest
@@ -91,7 +92,7 @@ func (s *Service) Head(ctx context.Context, d Device, head protocol.InventoryHea
 		return answer, err
 	}
 	for i := range head.Sections {
-		head.Sections[i].Problem = clean(head.Sections[i].Problem, maxProblem)
+		head.Sections[i].Problem = text.Clean(head.Sections[i].Problem, maxProblem)
 	}
 	now := store.Now()
 	want, events, err := s.store.head(ctx, d, head, now)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/server/internal/text"
 )
 
 // types are the sections that this version knows.
@@ -95,7 +96,7 @@ func read(u Upload) (rows, error) {
 			return rows{}, refuse("row %d of section %s has the key %.60q after %.60q; keys must be unique and sorted", n, u.Section, key, last)
 		}
 		last = key
-		if key == "" || len(key) > maxKey || clean(key, maxKey) != key {
+		if key == "" || len(key) > maxKey || text.Clean(key, maxKey) != key {
 			out.dropped++
 			continue
 		}

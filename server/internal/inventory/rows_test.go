@@ -13,6 +13,7 @@ import (
 
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/server/internal/text"
 )
 
 func pack(t testing.TB, data []byte) []byte {
@@ -152,10 +153,10 @@ func FuzzRead(f *testing.F) {
 		for _, row := range kept {
 			require.Greater(t, row.Key(), last)
 			last = row.Key()
-			require.Equal(t, clean(last, maxKey), last)
+			require.Equal(t, text.Clean(last, maxKey), last)
 			for _, v := range row {
 				if s, ok := v.(string); ok {
-					require.Equal(t, clean(s, maxKey), s)
+					require.Equal(t, text.Clean(s, maxKey), s)
 				}
 			}
 		}

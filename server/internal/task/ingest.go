@@ -4,15 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/google/uuid"
 
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
 	"github.com/muster/muster/server/internal/store"
+	"github.com/muster/muster/server/internal/text"
 )
 
 // Bounds of what is kept of a report.
@@ -56,7 +55,7 @@ type incoming struct {
 func (s *Service) Ingest(ctx context.Context, deviceID string, reports []protocol.Report) (ack protocol.Ack, gone bool, err error) {
 	ack.IDs = []string{}
 	refuse := func(id string, err error) {
-		ack.Refused = append(ack.Refused, protocol.RefusedItem{ID: cut(id, mostReportID), Code: string(fault.CodeOf(err)), Message: err.Error()})
+		ack.Refused = append(ack.Refused, protocol.RefusedItem{ID: text.Cut(id, mostReportID), Code: string(fault.CodeOf(err)), Message: err.Error()})
 	}
 	now := store.Now()
 	b := &batch{deviceID: deviceID}
@@ -128,8 +127,8 @@ func check(r protocol.Report, now time.Time) (incoming, error) {
 		return in, fault.Field("task.state", "a task has no state %.40q", t.State)
 	}
 	in.left = t.Kind == protocol.TaskRemove && in.state == protocol.StateSucceeded
-	in.reason = protocol.Reason(cut(line(string(t.Reason)), mostReason))
-	in.message = cut(line(t.Message), protocol.MaxMessage)
+	in.reason = protocol.Reason(text.Cut(text.Line(string(t.Reason)), mostReason))
+	in.message = text.Cut(text.Line(t.Message), protocol.MaxMessage)
 	if t.NextTry != nil && in.state == protocol.StateWaiting && t.NextTry.Year() >= 2000 && t.NextTry.Year() <= 9999 {
 		next := t.NextTry.UTC().Truncate(time.Millisecond)
 		in.nextTry = &next
@@ -139,25 +138,25 @@ func check(r protocol.Report, now time.Time) (incoming, error) {
 		for i, item := range t.Items {
 			items[i] = cleanItem(item)
 		}
-		text, err := json.Marshal(items)
+		encoded, err := json.Marshal(items)
 		if err != nil {
 			return in, fmt.Errorf("encode items: %w", err)
 		}
-		in.items = string(text)
+		in.items = string(encoded)
 	}
 	return in, nil
 }
 
 func cleanItem(i protocol.TaskItem) protocol.TaskItem {
-	i.ID = cut(line(i.ID), mostKey)
-	i.Status = protocol.ItemStatus(cut(line(string(i.Status)), mostStatus))
-	i.Message = cut(line(i.Message), mostItemText)
+	i.ID = text.Cut(text.Line(i.ID), mostKey)
+	i.Status = protocol.ItemStatus(text.Cut(text.Line(string(i.Status)), mostStatus))
+	i.Message = text.Cut(text.Line(i.Message), mostItemText)
 	others := make([]string, 0, min(len(i.Others), mostOthers))
 	for _, o := range i.Others[:min(len(i.Others), mostOthers)] {
-		others = append(others, cut(line(o), mostOther))
+		others = append(others, text.Cut(text.Line(o), mostOther))
 	}
 	i.Others = others
-	i.Output = tail(block(i.Output), protocol.MaxItemOutput)
+	i.Output = text.Tail(text.Block(i.Output), protocol.MaxItemOutput)
 	i.DurationMS = max(0, i.DurationMS)
 	if i.ExitCode != nil && int(int32(*i.ExitCode)) != *i.ExitCode { // the conversion is the check
 		low := int(int32(uint32(*i.ExitCode))) // Windows codes as they are written elsewhere: 0xC0000005
@@ -173,42 +172,4 @@ func reportTime(t, now time.Time) time.Time {
 		return now
 	}
 	return t
-}
-
-// line drops what could draw over other lines of a terminal.
-func line(s string) string {
-	return strings.TrimSpace(strings.Map(printable, strings.ToValidUTF8(s, "")))
-}
-
-// block is line for text of several lines.
-func block(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' {
-			return r
-		}
-		return printable(r)
-	}, strings.ToValidUTF8(s, "\uFFFD"))
-}
-
-func printable(r rune) rune {
-	if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
-		return -1
-	}
-	return r
-}
-
-// cut keeps the first n bytes of valid text.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "")
-}
-
-// tail keeps the last n bytes of valid text.
-func tail(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[len(s)-n:], "")
 }

@@ -91,7 +91,7 @@ func TestIngest_bounds(t *testing.T) {
 		require.Len(t, item.Others, 50)
 		require.Equal(t, -1073741819, *item.ExitCode)
 		require.True(t, strings.HasSuffix(item.Output, "the end\uFFFD"))
-		require.Equal(t, protocol.ItemStatus("ab"), item.Status)
+		require.Equal(t, protocol.ItemStatus("a b"), item.Status)
 		require.LessOrEqual(t, len(now.Message), protocol.MaxMessage)
 		require.False(t, now.Timeline[1].Time.After(time.Now()))
 	})

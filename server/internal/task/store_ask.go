@@ -8,6 +8,7 @@ import (
 
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/server/internal/text"
 )
 
 // wish is one task to make.
@@ -136,7 +137,7 @@ func (w *work) create(wanted wish, d deviceRow, batchID, who string, newID func(
 	}
 	t := &taskRow{
 		ID: id, DeviceID: d.ID, Hostname: d.Hostname, Kind: wanted.kind, BatchID: batchID, Input: string(input),
-		State: protocol.StateAssigned, Reached: protocol.StateAssigned, Live: true, CreatedBy: cut(who, 120), CreatedAt: w.now,
+		State: protocol.StateAssigned, Reached: protocol.StateAssigned, Live: true, CreatedBy: text.Cut(who, 120), CreatedAt: w.now,
 	}
 	w.rows[id] = t
 	w.fresh = append(w.fresh, t)
@@ -158,7 +159,7 @@ func (s *taskStore) cancel(ctx context.Context, id, who string) (effects, error)
 		if !t.Live {
 			return fault.New(fault.Conflict, "the task is over already: %s", summary(t.Kind, t.State, t.Reason, nil))
 		}
-		w.end(t, sourceAdmin, protocol.ReasonByAdmin, "cancelled by "+cut(who, 120))
+		w.end(t, sourceAdmin, protocol.ReasonByAdmin, "cancelled by "+text.Cut(who, 120))
 		w.effects.wake = []string{t.DeviceID} // so that the device drops what it holds
 		return nil
 	})
