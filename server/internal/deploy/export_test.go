@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/server/internal/text"
 )
 
 // CheckReport is check with what must hold of its answer.
@@ -25,5 +27,6 @@ func CheckReport(t *testing.T, r protocol.Report) {
 	require.LessOrEqual(t, len(in.body.Message), protocol.MaxMessage)
 	require.LessOrEqual(t, len(in.body.Output), protocol.MaxOutputTail)
 	require.LessOrEqual(t, len(in.body.Reason), 40)
+	require.Equal(t, text.Line(in.body.Message), strings.TrimSpace(in.body.Message), "it steers no terminal and is one line")
 	require.True(t, utf8.ValidString(in.body.Output) && utf8.ValidString(in.body.Message))
 }
