@@ -85,10 +85,13 @@ func (a *agent) run() (*exec.Cmd, *bytes.Buffer) {
 	a.t.Helper()
 	log := &bytes.Buffer{}
 	c := a.command(context.Background(), "run", "--data", a.data)
-	c.Stdout, c.Stderr = log, log
+	c.Stdout, c.Stderr, c.WaitDelay = log, log, agenttest.Deadline
 	before := len(a.server.CheckIns())
 	require.NoError(a.t, c.Start())
-	a.t.Cleanup(func() { _ = c.Process.Kill() })
+	a.t.Cleanup(func() {
+		_ = c.Process.Kill()
+		_ = c.Wait() // else it may write to the folder that is removed next
+	})
 	a.eventually("the agent checks in", func() bool { return len(a.server.CheckIns()) > before && a.server.Sockets() > 0 })
 	return c, log
 }
