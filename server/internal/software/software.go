@@ -129,13 +129,14 @@ func (s *Service) Reported(ctx context.Context, deviceID string, keys []string) 
 	return missing, nil
 }
 
-// identity names a title by its source and package URL without version.
+// identity names a title by its source, package URL without version, and name: who brings a known package URL
+// under a name of its own does not name what others have.
 func identity(p protocol.Software) (id, purl string) {
 	purl = withoutVersion(p.Key)
 	if !strings.HasPrefix(purl, "pkg:") {
 		purl = p.Name // a key that is no package URL may name the version anywhere
 	}
-	return digest(p.Source, purl), purl
+	return digest(p.Source, purl, p.Name), purl
 }
 
 // withoutVersion cuts version, qualifiers and subpath off a package URL.

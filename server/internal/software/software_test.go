@@ -348,3 +348,22 @@ func TestClean_removesWhatNobodyHasOrHad(t *testing.T) {
 		require.Equal(t, "2", newest[0].To)
 	})
 }
+
+// A device that comes first does not name the programs of others.
+func TestCatalogue_nobodyNamesWhatOthersHave(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		e := newEnv(t, db)
+		hostile, honest := e.device("a"), e.device("b")
+		renamed := program("openssl", "3")
+		renamed.Name = "Nothing to see"
+		require.NoError(t, e.report(hostile, renamed))
+		require.NoError(t, e.report(honest, program("openssl", "3")))
+		found, err := e.s.OfDevice(t.Context(), honest, software.DeviceFilter{Limit: 10})
+		require.NoError(t, err)
+		require.Len(t, found, 1)
+		require.Equal(t, "openssl", found[0].Name)
+		require.Equal(t, []string{"Nothing to see: 1", "openssl: 1"}, e.titles(software.Filter{}))
+		e.requireTrueCounts()
+	})
+}
