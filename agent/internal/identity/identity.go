@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/muster/muster/packages/atomicfile"
@@ -92,7 +93,8 @@ func (s *Store) Dir() string { return s.dir }
 // Folder is where the folders of all servers are.
 func Folder(dataDir string) string { return filepath.Join(dataDir, serversDir) }
 
-// List names the servers of a data directory, in order of their names.
+// List names the servers of a data directory, in order of their names. One whose identity cannot be looked at
+// is among them: for what is decided by the list, as the removal of the agent, it is not gone.
 func List(dataDir string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(dataDir, serversDir))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -103,7 +105,8 @@ func List(dataDir string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if _, err := os.Stat(filepath.Join(dataDir, serversDir, e.Name(), identityFile)); err == nil {
+		_, err := os.Stat(filepath.Join(dataDir, serversDir, e.Name(), identityFile))
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
 			names = append(names, e.Name())
 		}
 	}

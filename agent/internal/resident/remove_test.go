@@ -4,11 +4,13 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/muster/muster/agent/internal/identity"
+	"github.com/muster/muster/packages/unabletest"
 )
 
 // TestSweepLeft: what was left goes, whatever of it has gone before; the agent goes with the last server.
@@ -53,6 +55,25 @@ func TestSweepLeft(t *testing.T) {
 			require.Equal(t, left, os.IsNotExist(err), "%s: %s", name, server)
 		}
 	}
+}
+
+// TestSweepLeft_whatCannotBeReadStays: a disk that fails makes no server the last one.
+func TestSweepLeft_whatCannotBeReadStays(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		unabletest.Skip(t, "symbolic links need rights there")
+	}
+	dir := t.TempDir()
+	require.NoError(t, identity.Open(dir, "a").Save(identity.Identity{}))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "servers/a", leftFile), nil, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "servers/no folder"), nil, 0o600))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "servers/b"), 0o700))
+	require.NoError(t, os.Symlink("identity.json", filepath.Join(dir, "servers/b/identity.json"))) // leads to itself
+	require.NoError(t, SweepLeft(dir, func() error { return errors.New("it is not the last") }))
+	names, err := identity.List(dir)
+	require.NoError(t, err)
+	require.Equal(t, []string{"b"}, names)
+	require.NoDirExists(t, filepath.Join(dir, "servers/a"))
 }
 
 // TestSweepLeft_notesTheRemovalFirst: the last identity goes only when the disk says what is to come.
