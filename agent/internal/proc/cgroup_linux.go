@@ -1,6 +1,8 @@
 package proc
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -25,8 +27,8 @@ func newCgroup() *cgroup {
 		return nil
 	}
 	removeEmpty(parent)
-	dir := filepath.Join(parent, cgroupPrefix+strconv.Itoa(os.Getpid()))
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	dir, err := os.MkdirTemp(parent, cgroupPrefix+strconv.Itoa(os.Getpid())+"-")
+	if err != nil {
 		return nil
 	}
 	file, err := os.Open(dir)
@@ -57,14 +59,18 @@ func ownCgroup() string {
 	return ""
 }
 
-// removeEmpty removes what earlier runners left. The kernel refuses to remove one that holds processes.
+// removeEmpty removes what earlier runners left, not what one that lives has made and put nothing in yet. The
+// kernel refuses to remove one that holds processes.
 func removeEmpty(parent string) {
 	old, err := filepath.Glob(filepath.Join(parent, cgroupPrefix+"*"))
 	if err != nil {
 		return
 	}
 	for _, dir := range old {
-		_ = os.Remove(dir)
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), cgroupPrefix), "-")
+		if _, err := os.Stat("/proc/" + pid); errors.Is(err, fs.ErrNotExist) {
+			_ = os.Remove(dir)
+		}
 	}
 }
 
