@@ -79,6 +79,8 @@ type Client struct {
 	octets  octets
 	promote func(string) error
 
+	settling sync.Mutex // one end of a rotation at a time, and none while another begins
+
 	mu     sync.Mutex
 	good   int // index of the address that answered last
 	secret string
@@ -191,6 +193,8 @@ func (c *Client) Secrets() (secret, next string) {
 
 // SetNext tells the client of a next secret that its owner has persisted.
 func (c *Client) SetNext(next string) {
+	c.settling.Lock()
+	defer c.settling.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.next = next
@@ -205,24 +209,35 @@ func (c *Client) SetOld(old string) {
 
 // json sends in and decodes the answer into out, which may be nil.
 func (c *Client) json(ctx context.Context, path string, in, out any, limit int64) error {
+	secret, next := c.Secrets()
+	used, err := c.jsonWith(ctx, path, in, out, limit, secret, next)
+	if err != nil || used == secret {
+		return err
+	}
+	return c.settle(secret, next, used)
+}
+
+// jsonWith is json with one secret, and after a 401 with the other, which may be empty. It returns which of
+// them the server accepted.
+func (c *Client) jsonWith(ctx context.Context, path string, in, out any, limit int64, secret, other string) (used string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
 	body, err := json.Marshal(in)
 	if err != nil {
-		return fmt.Errorf("encode the request: %w", err)
+		return "", fmt.Errorf("encode the request: %w", err)
 	}
-	resp, err := c.do(ctx, http.MethodPost, path, body, nil)
+	resp, used, err := c.try(ctx, http.MethodPost, path, body, nil, secret, other)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer resp.Body.Close()
 	if out == nil {
-		return nil
+		return used, nil
 	}
 	if err := protocol.Decode(resp.Body, limit, out); err != nil {
-		return notMuster(err)
+		return "", notMuster(err)
 	}
-	return nil
+	return used, nil
 }
 
 // notMuster is a good status with a body that cannot be understood: whoever sent it, the server did not
@@ -237,31 +252,47 @@ func notMuster(err error) error {
 // do sends a request with the present secret; after a 401 during a rotation, once more with the other.
 func (c *Client) do(ctx context.Context, method, path string, body []byte, extra http.Header) (*http.Response, error) {
 	secret, next := c.Secrets()
-	resp, err := c.anyURL(ctx, method, path, body, extra, secret)
-	if !fault.Is(err, fault.Unauthenticated) || next == "" {
+	resp, used, err := c.try(ctx, method, path, body, extra, secret, next)
+	if err != nil || used == secret {
 		return resp, err
 	}
-	other, err2 := c.anyURL(ctx, method, path, body, extra, next)
-	if err2 != nil {
+	if err := c.settle(secret, next, used); err != nil {
+		resp.Body.Close()
 		return nil, err
 	}
-	if err := c.use(next); err != nil {
-		other.Body.Close()
-		return nil, err
-	}
-	return other, nil
+	return resp, nil
 }
 
-// use makes next the secret after the server has accepted it.
-func (c *Client) use(next string) error {
+// try sends a request with one secret, and after a 401 with the other, which may be empty.
+func (c *Client) try(ctx context.Context, method, path string, body []byte, extra http.Header, secret, other string) (resp *http.Response, used string, err error) {
+	resp, err = c.anyURL(ctx, method, path, body, extra, secret)
+	if !fault.Is(err, fault.Unauthenticated) || other == "" {
+		return resp, secret, err
+	}
+	again, err2 := c.anyURL(ctx, method, path, body, extra, other)
+	if err2 != nil {
+		return nil, "", err
+	}
+	return again, other, nil
+}
+
+// settle ends a rotation: used, which the server accepted, becomes the secret. A request that began with
+// other secrets than the present ones comes too late: another one has settled it, and to go back to what
+// this one knew would be to go back to a secret that is retired by now.
+func (c *Client) settle(secret, next, used string) error {
+	c.settling.Lock()
+	defer c.settling.Unlock()
+	if s, n := c.Secrets(); s != secret || n != next {
+		return nil
+	}
 	if c.promote != nil {
-		if err := c.promote(next); err != nil {
+		if err := c.promote(used); err != nil {
 			return fmt.Errorf("persist the new secret: %w", err)
 		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.secret, c.next = next, ""
+	c.secret, c.next = used, ""
 	return nil
 }
 

@@ -29,14 +29,24 @@ func (c *Client) Enroll(ctx context.Context, req protocol.EnrollRequest) (protoc
 
 // CheckIn asks what to do.
 func (c *Client) CheckIn(ctx context.Context, req protocol.CheckInRequest) (protocol.CheckInResponse, error) {
-	var resp protocol.CheckInResponse
-	if err := c.json(ctx, protocol.PathCheckIn, req, &resp, protocol.MaxCheckInAnswer); err != nil {
+	secret, next := c.Secrets()
+	resp, used, err := c.checkInWith(ctx, req, secret, next)
+	if err != nil || used == secret {
 		return resp, err
 	}
-	if resp.State == "" {
-		return resp, notMuster(fault.New(fault.Invalid, "it names no state of this device"))
+	return resp, c.settle(secret, next, used)
+}
+
+// checkInWith checks in with one secret, and after a 401 with the other, which may be empty.
+func (c *Client) checkInWith(ctx context.Context, req protocol.CheckInRequest, secret, other string) (resp protocol.CheckInResponse, used string, err error) {
+	used, err = c.jsonWith(ctx, protocol.PathCheckIn, req, &resp, protocol.MaxCheckInAnswer, secret, other)
+	if err != nil {
+		return resp, "", err
 	}
-	return resp, nil
+	if resp.State == "" {
+		return resp, "", notMuster(fault.New(fault.Invalid, "it names no state of this device"))
+	}
+	return resp, used, nil
 }
 
 // Reports delivers reports. An Ack means that they are durably committed.
@@ -101,40 +111,21 @@ func (c *Client) Promote(ctx context.Context, req protocol.CheckInRequest) (prot
 	if next != "" {
 		first, other = next, secret
 	}
-	resp, err := c.checkInWith(ctx, req, first, other)
+	resp, used, err := c.checkInWith(ctx, req, first, other)
+	if err == nil && next != "" {
+		return resp, c.settle(secret, next, used)
+	}
 	c.mu.Lock()
 	old := c.old
 	c.mu.Unlock()
 	if !fault.Is(err, fault.Unauthenticated) || old == "" {
 		return resp, err
 	}
-	again, err2 := c.checkInWith(ctx, req, old, "")
+	again, _, err2 := c.checkInWith(ctx, req, old, "")
 	if err2 != nil {
 		return resp, err
 	}
-	return again, nil
-}
-
-// checkInWith checks in with first, and after a 401 with other, and makes the secret that the server
-// accepted the present one.
-func (c *Client) checkInWith(ctx context.Context, req protocol.CheckInRequest, first, other string) (protocol.CheckInResponse, error) {
-	secret, next := c.Secrets()
-	c.setSecrets(first, other)
-	resp, err := c.CheckIn(ctx, req)
-	if err != nil {
-		c.setSecrets(secret, next)
-		return resp, err
-	}
-	if now, _ := c.Secrets(); now == first && (first != secret || next != "") {
-		return resp, c.use(first)
-	}
-	return resp, nil
-}
-
-func (c *Client) setSecrets(secret, next string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.secret, c.next = secret, next
+	return again, c.settle(secret, next, old)
 }
 
 // Final reports whether the server itself said no to what was asked, so that asking again is of no use: not
