@@ -52,6 +52,8 @@ func (r *Report) Validate() error {
 		return r.Deployment.validate()
 	case r.Kind == ReportTask && r.Task != nil:
 		return r.Task.validate()
+	case r.Kind == ReportLog && r.Log != nil:
+		return r.Log.validate()
 	case r.Kind == ReportFacts && r.Facts != nil:
 		return nil
 	default:

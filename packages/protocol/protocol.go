@@ -156,12 +156,15 @@ type CheckInResponse struct {
 	NextSeconds int       `json:"next_seconds,omitempty"`
 	Tasks       Tasks     `json:"tasks"`
 	Trust       Documents `json:"trust,omitempty"` // newer trust documents, oldest first
+	// Log says which log lines to forward.
+	Log *LogSetting `json:"log,omitempty"`
 }
 
 // Kinds of report.
 const (
 	ReportDeployment = "deployment"
 	ReportFacts      = "facts"
+	ReportLog        = "log"  // lines of the agent's log
 	ReportTask       = "task" // how a task stands that is not a deployment, or why one was not begun
 )
 
@@ -174,6 +177,7 @@ type Report struct {
 	Deployment *DeploymentReport `json:"deployment,omitempty"`
 	Facts      *Facts            `json:"facts,omitempty"`
 	Task       *TaskReport       `json:"task,omitempty"`
+	Log        *LogReport        `json:"log,omitempty"`
 }
 
 // DeploymentReport is one step of an attempt.

@@ -74,6 +74,10 @@ func TestMessages_keepTheirShape(t *testing.T) {
 		"task_report": protocol.Report{ID: reportID, Kind: protocol.ReportTask, Time: at, Task: &protocol.TaskReport{
 			TaskID: attemptID, Kind: protocol.TaskUninstall, State: protocol.StateFailed, Reason: protocol.ReasonItems, Message: "1 of 1 not removed",
 			Items: []protocol.TaskItem{{ID: software, Status: protocol.ItemNeeded, Others: []string{"git"}, Message: "git needs it"}}}},
+		"log_report": protocol.Report{ID: reportID, Kind: protocol.ReportLog, Time: at, Log: &protocol.LogReport{Dropped: 3, Lines: []protocol.LogLine{
+			{Time: at, Task: "deploy", Level: "warn", Message: "stalled bytes=12"}}}},
+		"check_in_log": protocol.CheckInResponse{ServerTime: at, State: protocol.DeviceActive, Tasks: []protocol.Task{},
+			Log: &protocol.LogSetting{Level: "debug", Until: &at, After: "warn"}},
 		"inventory_head": protocol.InventoryHead{Protocol: 1, CollectedAt: at, DurationMS: 40, Sections: []protocol.SectionHead{
 			{Name: protocol.SectionSoftware, SHA256: digest, Rows: 2, Bytes: 300},
 			{Name: protocol.SectionMonitors, Problem: "no answer in 5s"}}},
@@ -137,6 +141,12 @@ func TestReport_validate(t *testing.T) {
 		"unknown kind":      func(r *protocol.Report) { r.Kind = "shell" },
 		"a task's state of the server": func(r *protocol.Report) {
 			r.Kind, r.Deployment, r.Task = protocol.ReportTask, nil, &protocol.TaskReport{State: protocol.StateAssigned}
+		},
+		"a log line of no level": func(r *protocol.Report) {
+			r.Kind, r.Deployment, r.Log = protocol.ReportLog, nil, &protocol.LogReport{Lines: []protocol.LogLine{{Task: "core", Level: "LOUD"}}}
+		},
+		"too many log lines": func(r *protocol.Report) {
+			r.Kind, r.Deployment, r.Log = protocol.ReportLog, nil, &protocol.LogReport{Lines: make([]protocol.LogLine, protocol.MaxLogLines+1)}
 		},
 		"too many items": func(r *protocol.Report) {
 			r.Kind, r.Deployment = protocol.ReportTask, nil
@@ -367,4 +377,17 @@ func TestTask_validate(t *testing.T) {
 	}
 	require.Equal(t, attemptID, (&protocol.Task{ID: reportID, Kind: protocol.TaskDeploy, Deploy: deploy}).Work())
 	require.Equal(t, reportID, (&protocol.Task{ID: reportID, Kind: protocol.TaskUninstall, Uninstall: uninstall}).Work())
+}
+
+func TestLogSetting(t *testing.T) {
+	t.Parallel()
+	later := at.Add(time.Hour)
+	s := protocol.LogSetting{Level: "debug", Until: &later, After: protocol.LogOff}
+	require.NoError(t, s.Validate())
+	require.Equal(t, "debug", s.At(at))
+	require.Equal(t, protocol.LogOff, s.At(later))
+	require.NoError(t, (&protocol.LogSetting{Level: "warn"}).Validate())
+	for _, bad := range []protocol.LogSetting{{}, {Level: "loud"}, {Level: "warn", Until: &at}, {Level: "warn", After: "loud"}} {
+		require.True(t, fault.Is(bad.Validate(), fault.Invalid), "%+v", bad)
+	}
 }
