@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/muster/muster/packages/fault"
@@ -44,6 +45,66 @@ var sectionName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,39}$`)
 // dash and underscore, 40 in all at most.
 func ValidSection(name string) bool { return sectionName.MatchString(name) }
 
+// modulePrefix begins the names of sections that modules from outside fill.
+const modulePrefix = "module-"
+
+var moduleName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
+
+// ValidModule reports whether a module may have the name: as a section, but at most 32 characters.
+func ValidModule(name string) bool { return moduleName.MatchString(name) }
+
+// ModuleSection is the section that a module fills.
+func ModuleSection(module string) string { return modulePrefix + module }
+
+// SectionModule is the module that fills the section, if one does.
+func SectionModule(section string) (module string, ok bool) {
+	module, ok = strings.CutPrefix(section, modulePrefix)
+	return module, ok && ValidModule(module)
+}
+
+// Types of a Column.
+const (
+	ColumnText    = "text"
+	ColumnInteger = "integer"
+	ColumnNumber  = "number"
+	ColumnBoolean = "boolean"
+	ColumnTime    = "time"  // RFC 3339
+	ColumnBytes   = "bytes" // an integer, shown as a size
+)
+
+// Bounds of columns.
+const (
+	MaxColumns     = 32
+	maxColumnTitle = 80 // bytes
+)
+
+// Column describes a field that the rows of a module's section have beside key and name.
+type Column struct {
+	Name  string `json:"name"` // of the field: a small letter, then small letters, digits and underscore
+	Title string `json:"title,omitempty"`
+	Type  string `json:"type"`
+}
+
+// ValidateColumns checks the columns of a section. Every error is a fault of code invalid.
+func ValidateColumns(columns []Column) error {
+	if len(columns) > MaxColumns {
+		return fault.Field("columns", "%d columns; at most %d are taken", len(columns), MaxColumns)
+	}
+	seen := map[string]bool{"key": true, "name": true}
+	for _, c := range columns {
+		switch c.Type {
+		case ColumnText, ColumnInteger, ColumnNumber, ColumnBoolean, ColumnTime, ColumnBytes:
+		default:
+			return fault.Field("columns", "column %.40q has the type %.40q, which is none", c.Name, c.Type)
+		}
+		if !sectionName.MatchString(c.Name) || strings.Contains(c.Name, "-") || seen[c.Name] || len(c.Title) > maxColumnTitle {
+			return fault.Field("columns", "column %.60q has no valid name or title, or is there twice", c.Name)
+		}
+		seen[c.Name] = true
+	}
+	return nil
+}
+
 // InventoryHead says what an inventory found, section by section, without the rows. The server answers
 // which of them it does not have, so that only what changed is sent, and what a server lost comes again.
 type InventoryHead struct {
@@ -63,6 +124,8 @@ type SectionHead struct {
 	// Problem says why the section, or a part of it, could not be collected. Without a digest the server
 	// keeps the rows that it has.
 	Problem string `json:"problem,omitempty"`
+	// Columns describe the rows of a module's section; other sections have none.
+	Columns []Column `json:"columns,omitempty"`
 }
 
 // InventoryAnswer names the sections that the server does not have with that digest. The device then puts
@@ -90,6 +153,9 @@ func (h *InventoryHead) Validate() error {
 		case s.Rows < 0 || s.Rows > MaxSectionRows || s.Bytes < 0 || s.Bytes > MaxSectionBytes:
 			return fault.New(fault.TooLarge, "section %s has %d rows and %d bytes; at most %d and %d are taken",
 				s.Name, s.Rows, s.Bytes, MaxSectionRows, MaxSectionBytes)
+		}
+		if err := ValidateColumns(s.Columns); err != nil {
+			return err
 		}
 		seen[s.Name] = true
 	}

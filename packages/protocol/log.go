@@ -20,13 +20,17 @@ const (
 	maxLogTask    = 40
 )
 
-// LogSetting says from which level on a device forwards its log lines to the server that says so. A device
-// that was told none forwards none. The last one told holds until the next.
+// LogSetting says from which level on a device forwards its log lines to the server that says so. The one of
+// the last check-in that was answered holds, also over restarts. A device whose configuration does not allow
+// that server TaskLog forwards none.
 type LogSetting struct {
 	Level string `json:"level"` // of LogLevels, or LogOff
 	// Until is when Level ends and After begins; nil is never.
 	Until *time.Time `json:"until,omitempty"`
 	After string     `json:"after,omitempty"`
+	// Follow asks, until that time, for lines as they come: somebody looks at them. Else they are collected
+	// for a while, to cost less.
+	Follow *time.Time `json:"follow,omitempty"`
 }
 
 // Validate checks that the levels are such.

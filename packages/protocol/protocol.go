@@ -26,6 +26,7 @@ const (
 	PathReports     = "/agent/v1/reports"      // POST ReportsRequest → Ack
 	PathRotate      = "/agent/v1/secret"       // POST RotateRequest → 204
 	PathInstruction = "/agent/v1/instructions" // GET /{sha256} → DSSE envelope
+	PathRelease     = "/agent/v1/releases"     // GET /{sha256} → DSSE envelope
 	PathFragment    = "/agent/v1/fragments"    // GET /{sha256} → octets, Range honoured
 	PathInventory   = "/agent/v1/inventory"    // POST InventoryHead → InventoryAnswer; PUT /{section} lines → 204
 	PathSocket      = "/agent/v1/socket"       // WebSocket, sub-protocol SocketProtocol
@@ -81,7 +82,8 @@ type Facts struct {
 	ProductUUID    string `json:"product_uuid,omitempty"`
 	Serial         string `json:"serial,omitempty"`
 	Virtualisation string `json:"virtualisation,omitempty"` // kvm, vmware, docker, …; empty for a physical machine
-	// Modules are the kinds of task that this agent knows, whoever may ask for them.
+	// Modules are the kinds of task that this agent knows, whoever may ask for them; a module from outside is
+	// one of the kind TaskModule and stands here as "module:" and its name.
 	Modules []string `json:"modules,omitempty"`
 	// ClockSkewSeconds is the device's clock minus the server's as of an earlier check-in, when they are
 	// more than 5 minutes apart.
@@ -156,7 +158,7 @@ type CheckInResponse struct {
 	NextSeconds int       `json:"next_seconds,omitempty"`
 	Tasks       Tasks     `json:"tasks"`
 	Trust       Documents `json:"trust,omitempty"` // newer trust documents, oldest first
-	// Log says which log lines to forward.
+	// Log says which log lines to forward; without it none.
 	Log *LogSetting `json:"log,omitempty"`
 }
 

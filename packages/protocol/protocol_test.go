@@ -74,10 +74,19 @@ func TestMessages_keepTheirShape(t *testing.T) {
 		"task_report": protocol.Report{ID: reportID, Kind: protocol.ReportTask, Time: at, Task: &protocol.TaskReport{
 			TaskID: attemptID, Kind: protocol.TaskUninstall, State: protocol.StateFailed, Reason: protocol.ReasonItems, Message: "1 of 1 not removed",
 			Items: []protocol.TaskItem{{ID: software, Status: protocol.ItemNeeded, Others: []string{"git"}, Message: "git needs it"}}}},
+		"update_task": protocol.Task{ID: reportID, Kind: protocol.TaskUpdate, Update: &protocol.UpdateTask{
+			ReleaseID: attemptID, Version: "1.1.0", Release: digest, ProbationSeconds: 300}},
+		"update_report": protocol.Report{ID: reportID, Kind: protocol.ReportTask, Time: at, Task: &protocol.TaskReport{
+			TaskID: attemptID, Kind: protocol.TaskUpdate, State: protocol.StateFailed, Reason: protocol.ReasonCrashed, Message: "ended with exit code 2, three times",
+			Update: &protocol.UpdateResult{From: "1.0.0", To: "1.1.0", Outcome: protocol.UpdateRolledBack}}},
+		"module_task": protocol.Task{ID: reportID, Kind: protocol.TaskModule, Module: &protocol.ModuleTask{Name: "disk-health", Parameters: []byte(`{"deep":true}`)}},
+		"module_head": protocol.InventoryHead{Protocol: 1, CollectedAt: at, DurationMS: 40, Sections: []protocol.SectionHead{
+			{Name: protocol.ModuleSection("disk-health"), SHA256: digest, Rows: 2, Bytes: 300, Columns: []protocol.Column{
+				{Name: "celsius", Title: "Temperature", Type: protocol.ColumnInteger}}}}},
 		"log_report": protocol.Report{ID: reportID, Kind: protocol.ReportLog, Time: at, Log: &protocol.LogReport{Dropped: 3, Lines: []protocol.LogLine{
 			{Time: at, Task: "deploy", Level: "warn", Message: "stalled bytes=12"}}}},
 		"check_in_log": protocol.CheckInResponse{ServerTime: at, State: protocol.DeviceActive, Tasks: []protocol.Task{},
-			Log: &protocol.LogSetting{Level: "debug", Until: &at, After: "warn"}},
+			Log: &protocol.LogSetting{Level: "debug", Until: &at, After: "warn", Follow: &at}},
 		"inventory_head": protocol.InventoryHead{Protocol: 1, CollectedAt: at, DurationMS: 40, Sections: []protocol.SectionHead{
 			{Name: protocol.SectionSoftware, SHA256: digest, Rows: 2, Bytes: 300},
 			{Name: protocol.SectionMonitors, Problem: "no answer in 5s"}}},
@@ -366,6 +375,14 @@ func TestTask_validate(t *testing.T) {
 		"attempt is a path":    {protocol.Task{ID: reportID, Kind: protocol.TaskDeploy, Deploy: &protocol.DeployTask{AttemptID: ".."}}, false},
 		"section is a path":    {protocol.Task{ID: reportID, Kind: protocol.TaskInventory, Inventory: &protocol.InventoryTask{Sections: []string{"../cpus"}}}, false},
 		"software of no form":  {protocol.Task{ID: reportID, Kind: protocol.TaskUninstall, Uninstall: &protocol.UninstallTask{}}, false},
+		"update":               {protocol.Task{ID: reportID, Kind: protocol.TaskUpdate, Update: &protocol.UpdateTask{ReleaseID: attemptID, Version: "1.1.0", Release: digest}}, true},
+		"update, no digest":    {protocol.Task{ID: reportID, Kind: protocol.TaskUpdate, Update: &protocol.UpdateTask{ReleaseID: attemptID, Version: "1.1.0", Release: "../x"}}, false},
+		"update, no version":   {protocol.Task{ID: reportID, Kind: protocol.TaskUpdate, Update: &protocol.UpdateTask{ReleaseID: attemptID, Release: digest}}, false},
+		"update, no time":      {protocol.Task{ID: reportID, Kind: protocol.TaskUpdate, Update: &protocol.UpdateTask{ReleaseID: attemptID, Version: "1", Release: digest, ProbationSeconds: 1}}, false},
+		"module":               {protocol.Task{ID: reportID, Kind: protocol.TaskModule, Module: &protocol.ModuleTask{Name: "smart"}}, true},
+		"module is a path":     {protocol.Task{ID: reportID, Kind: protocol.TaskModule, Module: &protocol.ModuleTask{Name: "../smart"}}, false},
+		"module, much":         {protocol.Task{ID: reportID, Kind: protocol.TaskModule, Module: &protocol.ModuleTask{Name: "smart", Parameters: make([]byte, 65<<10)}}, false},
+		"a log is no task":     {protocol.Task{ID: reportID, Kind: protocol.TaskLog, Uninstall: uninstall}, false},
 		"unknown, with a body": {protocol.Task{ID: reportID, Kind: "brew", Uninstall: uninstall}, false},
 	} {
 		err := c.task.Validate()
@@ -377,6 +394,27 @@ func TestTask_validate(t *testing.T) {
 	}
 	require.Equal(t, attemptID, (&protocol.Task{ID: reportID, Kind: protocol.TaskDeploy, Deploy: deploy}).Work())
 	require.Equal(t, reportID, (&protocol.Task{ID: reportID, Kind: protocol.TaskUninstall, Uninstall: uninstall}).Work())
+}
+
+func TestColumns(t *testing.T) {
+	t.Parallel()
+	good := protocol.Column{Name: "size_2", Title: "Size", Type: protocol.ColumnBytes}
+	require.NoError(t, protocol.ValidateColumns([]protocol.Column{good}))
+	for _, bad := range [][]protocol.Column{
+		{good, good}, {{Name: "key", Type: protocol.ColumnText}}, {{Name: "Size", Type: protocol.ColumnText}}, {{Name: "a-b", Type: protocol.ColumnText}},
+		{{Name: "size", Type: "html"}}, {{Name: "size", Type: protocol.ColumnText, Title: strings.Repeat("x", 81)}}, make([]protocol.Column, protocol.MaxColumns+1),
+	} {
+		require.True(t, fault.Is(protocol.ValidateColumns(bad), fault.Invalid), "%+v", bad)
+		h := protocol.InventoryHead{Sections: []protocol.SectionHead{{Name: protocol.ModuleSection("smart"), SHA256: digest, Columns: bad}}}
+		require.Error(t, h.Validate())
+	}
+	module, ok := protocol.SectionModule(protocol.ModuleSection("smart"))
+	require.True(t, ok)
+	require.Equal(t, "smart", module)
+	for _, section := range []string{"smart", "module-", protocol.ModuleSection("Smart"), protocol.ModuleSection(strings.Repeat("x", 33))} {
+		_, ok := protocol.SectionModule(section)
+		require.False(t, ok, section)
+	}
 }
 
 func TestLogSetting(t *testing.T) {

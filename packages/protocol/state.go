@@ -89,6 +89,16 @@ const (
 	ReasonItems       Reason = "items"        // failed: some of its items did
 	ReasonNotReported Reason = "not_reported" // refused: names what this device has not reported
 
+	// of updates; failed: the old agent runs
+	ReasonOlderVersion Reason = "older_version" // refused: below the version that runs, without a signed allowance
+	ReasonProbation    Reason = "probation"     // the new agent did not check in within its time
+	ReasonCrashed      Reason = "crashed"       // the new agent ended before it had checked in
+
+	// of modules
+	ReasonParameters Reason = "parameters" // refused: the module's schema does not allow them
+	ReasonNoModule   Reason = "no_module"  // refused: there is no module of the name, or it is not safe to run
+	ReasonMemory     Reason = "memory"     // failed: it was over its memory limit
+
 	// refused
 	ReasonSignature   Reason = "signature_invalid" // no valid signature of a trusted key with the role
 	ReasonRole        Reason = "key_role"          // signed by a trusted key whose role does not sign this

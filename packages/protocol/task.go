@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/muster/muster/packages/fault"
@@ -11,7 +12,11 @@ const (
 	TaskDeploy    = "deploy"
 	TaskInventory = "inventory"
 	TaskUninstall = "uninstall"
+	TaskUpdate    = "update"
 	TaskRemove    = "remove"
+	TaskModule    = "module"
+	// TaskLog is no task that is offered: a device that does not allow it forwards no log lines, see LogSetting.
+	TaskLog = "log"
 )
 
 // Task is one thing the server wants. Exactly the field of its kind is set. A task of a kind other than
@@ -22,7 +27,9 @@ type Task struct {
 	Deploy    *DeployTask    `json:"deploy,omitempty"`
 	Inventory *InventoryTask `json:"inventory,omitempty"`
 	Uninstall *UninstallTask `json:"uninstall,omitempty"`
+	Update    *UpdateTask    `json:"update,omitempty"`
 	Remove    *RemoveTask    `json:"remove,omitempty"`
+	Module    *ModuleTask    `json:"module,omitempty"`
 }
 
 // Work names what the task asks for, however often and under whatever id it is offered: the attempt of a
@@ -39,6 +46,7 @@ func (t *Task) Work() string {
 func (t *Task) Validate() error {
 	bodies := map[string]bool{
 		TaskDeploy: t.Deploy != nil, TaskInventory: t.Inventory != nil, TaskUninstall: t.Uninstall != nil, TaskRemove: t.Remove != nil,
+		TaskUpdate: t.Update != nil, TaskModule: t.Module != nil,
 	}
 	for kind, set := range bodies {
 		if set != (kind == t.Kind) && (set || kind != TaskInventory) { // an inventory has nothing that must be said
@@ -54,6 +62,10 @@ func (t *Task) Validate() error {
 	switch t.Kind {
 	case TaskUninstall:
 		return t.Uninstall.Validate()
+	case TaskUpdate:
+		return t.Update.Validate()
+	case TaskModule:
+		return t.Module.Validate()
 	case TaskInventory:
 		return t.Inventory.validate()
 	default:
@@ -65,7 +77,7 @@ func (t *Task) Validate() error {
 // servers of a device.
 func Changes(kind string) bool {
 	switch kind {
-	case TaskDeploy, TaskUninstall, TaskRemove:
+	case TaskDeploy, TaskUninstall, TaskUpdate, TaskRemove:
 		return true
 	default:
 		return false
@@ -146,6 +158,83 @@ func (u *UninstallTask) Validate() error {
 // was its last server, to remove itself from the computer.
 type RemoveTask struct{}
 
+// Probation of an agent release, in seconds.
+const (
+	MinProbation     = 10
+	MaxProbation     = 24 * 60 * 60
+	DefaultProbation = 10 * 60
+)
+
+// maxVersion bounds the version of a release, in bytes.
+const maxVersion = 64
+
+// UpdateTask asks the agent to become another release of itself.
+type UpdateTask struct {
+	ReleaseID string `json:"release_id"`
+	Version   string `json:"version"`
+	// Release is the SHA-256 of the signed envelope's bytes, served at PathRelease.
+	Release string `json:"release"`
+	// ProbationSeconds is how long the new agent may take until it has checked in; else the old one comes
+	// back. 0 is DefaultProbation.
+	ProbationSeconds int `json:"probation_seconds,omitempty"`
+}
+
+// Validate checks the names before one becomes a path or a part of an address. Every error is a fault of code
+// invalid.
+func (u *UpdateTask) Validate() error {
+	_, ok := canonical(u.ReleaseID)
+	switch {
+	case !ok:
+		return fault.Field("update.release_id", "%.40q is not a UUID in lower case", u.ReleaseID)
+	case !IsSHA256(u.Release):
+		return fault.Field("update.release", "the release %.80q is not named by a SHA-256 digest", u.Release)
+	case u.Version == "" || len(u.Version) > maxVersion:
+		return fault.Field("update.version", "%.80q is not a version of at most %d bytes", u.Version, maxVersion)
+	case u.ProbationSeconds != 0 && (u.ProbationSeconds < MinProbation || u.ProbationSeconds > MaxProbation):
+		return fault.Field("update.probation_seconds", "%d is not between %d and %d seconds", u.ProbationSeconds, MinProbation, MaxProbation)
+	}
+	return nil
+}
+
+// UpdateOutcome says which agent runs after an update.
+type UpdateOutcome string
+
+// The outcomes.
+const (
+	UpdateInstalled  UpdateOutcome = "installed"   // the new one, and it has checked in
+	UpdateNotNeeded  UpdateOutcome = "not_needed"  // the version ran already, or a higher one did
+	UpdateKept       UpdateOutcome = "kept"        // the old one: the new one was never started
+	UpdateRolledBack UpdateOutcome = "rolled_back" // the old one: the new one was tried, and did not prove itself
+)
+
+// UpdateResult is how an update ended.
+type UpdateResult struct {
+	From    string        `json:"from"` // version
+	To      string        `json:"to"`   // version
+	Outcome UpdateOutcome `json:"outcome"`
+}
+
+// maxParameters bounds the parameters of a module, in bytes.
+const maxParameters = 64 << 10
+
+// ModuleTask asks to run a module from outside now. What it finds is sent as a section of an inventory.
+type ModuleTask struct {
+	Name string `json:"name"`
+	// Parameters is a JSON object that the module's schema allows; empty is {}.
+	Parameters json.RawMessage `json:"parameters,omitempty"`
+}
+
+// Validate checks the name and bounds the parameters. Every error is a fault of code invalid.
+func (m *ModuleTask) Validate() error {
+	if !ValidModule(m.Name) {
+		return fault.Field("module.name", "%.60q is not the name of a module", m.Name)
+	}
+	if len(m.Parameters) > maxParameters {
+		return fault.Field("module.parameters", "%d bytes of parameters; at most %d are taken", len(m.Parameters), maxParameters)
+	}
+	return nil
+}
+
 // Bounds of a TaskReport.
 const (
 	MaxItems      = MaxUninstall
@@ -163,6 +252,8 @@ type TaskReport struct {
 	// Items say how each part of the task stands, in the order that they were asked for; with StateStarted
 	// those that are done so far.
 	Items []TaskItem `json:"items,omitempty"`
+	// Update is set by the final report of an update.
+	Update *UpdateResult `json:"update,omitempty"`
 	// NextTry is when the device means to go on, with StateWaiting.
 	NextTry *time.Time `json:"next_try,omitempty"`
 }
