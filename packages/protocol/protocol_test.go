@@ -382,7 +382,7 @@ func TestTask_validate(t *testing.T) {
 		"module":               {protocol.Task{ID: reportID, Kind: protocol.TaskModule, Module: &protocol.ModuleTask{Name: "smart"}}, true},
 		"module is a path":     {protocol.Task{ID: reportID, Kind: protocol.TaskModule, Module: &protocol.ModuleTask{Name: "../smart"}}, false},
 		"module, much":         {protocol.Task{ID: reportID, Kind: protocol.TaskModule, Module: &protocol.ModuleTask{Name: "smart", Parameters: make([]byte, 65<<10)}}, false},
-		"a log is no task":     {protocol.Task{ID: reportID, Kind: protocol.TaskLog, Uninstall: uninstall}, false},
+		"a log is no task":     {protocol.Task{ID: reportID, Kind: protocol.TaskLog}, false},
 		"unknown, with a body": {protocol.Task{ID: reportID, Kind: "brew", Uninstall: uninstall}, false},
 	} {
 		err := c.task.Validate()

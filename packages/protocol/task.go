@@ -60,6 +60,8 @@ func (t *Task) Validate() error {
 		return fault.Field("id", "the task id %.40q is not a UUID in lower case", t.ID)
 	}
 	switch t.Kind {
+	case TaskLog:
+		return fault.Field("kind", "%q is no task that is carried out", t.Kind)
 	case TaskUninstall:
 		return t.Uninstall.Validate()
 	case TaskUpdate:
