@@ -36,7 +36,9 @@ func (i *Instruction) Validate() error {
 	var p problems
 	i.checkHead(&p)
 	i.checkAction(&p)
-	i.checkArchive(&p)
+	if i.Archive != nil {
+		i.Archive.check(&p, "archive")
+	}
 	i.checkCommand(&p)
 	i.checkPolicies(&p)
 	i.checkDetect(&p)
@@ -115,38 +117,42 @@ func (i *Instruction) checkStore(p *problems) {
 	}
 }
 
-func (i *Instruction) checkArchive(p *problems) {
-	a := i.Archive
-	if a == nil {
-		return
-	}
+// Validate returns all problems of the description joined, each a fault with the field's name below
+// field, or nil.
+func (a *Archive) Validate(field string) error {
+	var p problems
+	a.check(&p, field)
+	return errors.Join(p.list...)
+}
+
+func (a *Archive) check(p *problems, field string) {
 	if a.Format != "zip" && a.Format != "tar.gz" {
-		p.add("archive.format", "the format %q is not zip or tar.gz", short(a.Format))
+		p.add(field+".format", "the format %q is not zip or tar.gz", short(a.Format))
 	}
 	if a.Size < 1 || a.Size > MaxArchive {
-		p.add("archive.size", "the size of %d bytes is not between 1 and %d", a.Size, int64(MaxArchive))
+		p.add(field+".size", "the size of %d bytes is not between 1 and %d", a.Size, int64(MaxArchive))
 	}
 	if !protocol.IsSHA256(a.SHA256) {
-		p.add("archive.sha256", "%q is not a SHA-256 digest in lower-case hex", short(a.SHA256))
+		p.add(field+".sha256", "%q is not a SHA-256 digest in lower-case hex", short(a.SHA256))
 	}
 	if len(a.Fragments) == 0 || len(a.Fragments) > maxFragments {
-		p.add("archive.fragments", "%d fragments are not between 1 and %d", len(a.Fragments), maxFragments)
+		p.add(field+".fragments", "%d fragments are not between 1 and %d", len(a.Fragments), maxFragments)
 		return
 	}
 	var sum int64
 	for n, f := range a.Fragments {
 		if !protocol.IsSHA256(f.SHA256) {
-			p.add(fmt.Sprintf("archive.fragments[%d].sha256", n), "%q is not a SHA-256 digest in lower-case hex", short(f.SHA256))
+			p.add(fmt.Sprintf("%s.fragments[%d].sha256", field, n), "%q is not a SHA-256 digest in lower-case hex", short(f.SHA256))
 			return
 		}
 		if f.Length < 1 || f.Length > protocol.MaxFragment {
-			p.add(fmt.Sprintf("archive.fragments[%d].length", n), "the length of %d bytes is not between 1 and %d", f.Length, protocol.MaxFragment)
+			p.add(fmt.Sprintf("%s.fragments[%d].length", field, n), "the length of %d bytes is not between 1 and %d", f.Length, protocol.MaxFragment)
 			return
 		}
 		sum += f.Length
 	}
 	if sum != a.Size {
-		p.add("archive.fragments", "the fragments hold %d bytes, the archive %d", sum, a.Size)
+		p.add(field+".fragments", "the fragments hold %d bytes, the archive %d", sum, a.Size)
 	}
 }
 

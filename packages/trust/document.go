@@ -12,6 +12,7 @@ import (
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/instruction"
 	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/packages/release"
 	"github.com/muster/muster/packages/strictjson"
 )
 
@@ -37,7 +38,8 @@ type Document struct {
 	Keys     []Key     `json:"keys"`
 	// Thresholds say how many different keys of a role must sign; a role without one needs one.
 	Thresholds map[Role]int `json:"thresholds,omitempty"`
-	// Revoked names instructions that must not run: the SHA-256 of a payload, or a package's id.
+	// Revoked names what must not run: the SHA-256 of the payload of an instruction or a release, or the id
+	// of a package or a release.
 	Revoked []string `json:"revoked,omitempty"`
 }
 
@@ -175,7 +177,7 @@ func decodeDocument(payload []byte) (*Document, error) {
 func (d *Document) VerifyInstruction(envelope []byte) (*instruction.Instruction, []string, error) {
 	payload, ids, err := verify(instruction.PayloadType, envelope, instruction.MaxEnvelope, d.withRole(RoleAuthor, RoleServer))
 	if err != nil {
-		return nil, nil, d.wrongRole(envelope, err)
+		return nil, nil, d.wrongRole(instruction.PayloadType, envelope, err)
 	}
 	authors, servers := d.count(RoleAuthor, ids), d.count(RoleServer, ids)
 	if authors < d.Threshold(RoleAuthor) && servers < d.Threshold(RoleServer) {
@@ -220,18 +222,44 @@ func (d *Document) Judge(ids []string, names ...string) protocol.Reason {
 	}
 }
 
-// wrongRole turns the refusal of an instruction that a key of another role has signed into one that says
-// so: that is a mistake of an author more often than an attack.
-func (d *Document) wrongRole(envelope []byte, err error) error {
+// VerifyRelease does for a release what VerifyInstruction does for an instruction: it accepts what enough
+// release keys have signed and what is not revoked, by the digest of its payload or its id. Expiry is not
+// checked here: it counts when an update begins (Release.Expired).
+func (d *Document) VerifyRelease(envelope []byte) (*release.Release, []string, error) {
+	payload, ids, err := verify(release.PayloadType, envelope, release.MaxEnvelope, d.withRole(RoleRelease))
+	if err != nil {
+		return nil, nil, d.wrongRole(release.PayloadType, envelope, err)
+	}
+	if n := d.count(RoleRelease, ids); n < d.Threshold(RoleRelease) {
+		return nil, nil, instruction.Refuse(protocol.ReasonThreshold, "%d release signatures are valid; needed are %d", n, d.Threshold(RoleRelease))
+	}
+	r, err := release.Decode(payload)
+	if err != nil {
+		return nil, nil, err
+	}
+	sum := sha256.Sum256(payload)
+	if d.IsRevoked(hex.EncodeToString(sum[:]), r.ID) {
+		return nil, nil, instruction.Refuse(protocol.ReasonRevoked, "the release %s is revoked by trust document %d", r.Version, d.Version)
+	}
+	return r, ids, nil
+}
+
+// wrongRole turns the refusal of what a key of another role has signed into one that says so: that is a
+// mistake of an author more often than an attack.
+func (d *Document) wrongRole(payloadType string, envelope []byte, err error) error {
 	if instruction.ReasonOf(err) != protocol.ReasonSignature {
 		return err
 	}
-	_, ids, other := verify(instruction.PayloadType, envelope, instruction.MaxEnvelope, d.withRole(RoleRelease, RoleRoot))
+	_, ids, other := verify(payloadType, envelope, limitOf(payloadType), d.Keys)
 	if other != nil {
 		return err
 	}
+	rule := "packages are signed by author keys"
+	if payloadType == release.PayloadType {
+		rule = "releases are signed by release keys"
+	}
 	k, _ := d.Key(ids[0])
-	return instruction.Refuse(protocol.ReasonRole, "the key %s signed this, but its role is %q: packages are signed by author keys", k.ID, k.Roles)
+	return instruction.Refuse(protocol.ReasonRole, "the key %s signed this, but its role is %q: %s", k.ID, k.Roles, rule)
 }
 
 // IsRevoked reports whether a payload digest or package id is revoked.

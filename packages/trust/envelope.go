@@ -13,6 +13,7 @@ import (
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/instruction"
 	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/packages/release"
 	"github.com/muster/muster/packages/strictjson"
 )
 
@@ -32,11 +33,7 @@ func SignEnvelope(payloadType string, payload []byte, keys ...PrivateKey) ([]byt
 // Cosign adds signatures to an envelope, for thresholds above one. Signatures that the same keys made
 // before are replaced; the others stay as they are, unverified.
 func Cosign(payloadType string, envelope []byte, keys ...PrivateKey) ([]byte, error) {
-	limit := instruction.MaxEnvelope
-	if payloadType == PayloadType {
-		limit = MaxEnvelope
-	}
-	env, payload, err := openEnvelope(payloadType, envelope, limit)
+	env, payload, err := openEnvelope(payloadType, envelope, limitOf(payloadType))
 	if err != nil {
 		return nil, err
 	}
@@ -52,6 +49,18 @@ func Cosign(payloadType string, envelope []byte, keys ...PrivateKey) ([]byte, er
 		return nil, fault.New(fault.TooLarge, "the envelope would have %d signatures, %d are allowed", len(env.Signatures), maxSignatures)
 	}
 	return encodeEnvelope(env)
+}
+
+// limitOf is how long an envelope of the payload type may be, in bytes.
+func limitOf(payloadType string) int {
+	switch payloadType {
+	case PayloadType:
+		return MaxEnvelope
+	case release.PayloadType:
+		return release.MaxEnvelope
+	default:
+		return instruction.MaxEnvelope
+	}
 }
 
 // ReadInstruction decodes an envelope's instruction, verifying nothing: it is for comparing it with one's

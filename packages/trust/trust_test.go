@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/instruction"
 	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/packages/release"
 	"github.com/muster/muster/packages/trust"
 )
 
@@ -153,6 +155,76 @@ func TestVerifyInstruction_refuses(t *testing.T) {
 	}
 }
 
+func releasePayload(t testing.TB) []byte {
+	t.Helper()
+	r := release.Release{Format: release.Format, ID: "01960000-0000-7000-8000-000000000002", Version: "1.4.0", Builds: []release.Build{{
+		OS: "linux", Arch: "amd64", SHA256: strings.Repeat("c", 64), Size: 100, Archive: instruction.Archive{
+			Format: release.ArchiveFormat, Size: 30, SHA256: strings.Repeat("a", 64),
+			Fragments: []instruction.Fragment{{SHA256: strings.Repeat("1", 64), Length: 30}},
+		},
+	}}}
+	r.Stamp(now, 0)
+	payload, err := r.Encode()
+	require.NoError(t, err)
+	return payload
+}
+
+func TestVerifyRelease(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	payload := releasePayload(t)
+	good := seal(t, release.PayloadType, payload, w.release)
+	r, ids, err := w.doc.VerifyRelease(good)
+	require.NoError(t, err)
+	require.Equal(t, "1.4.0", r.Version)
+	require.Equal(t, []string{w.release.ID()}, ids)
+
+	doc := func(change func(d *trust.Document)) *trust.Document {
+		d := *w.doc
+		change(&d)
+		require.NoError(t, d.Validate())
+		return &d
+	}
+	two := doc(func(d *trust.Document) {
+		d.Keys = append(slices.Clone(d.Keys), w.stranger.Entry(trust.RoleRelease))
+		d.Thresholds = map[trust.Role]int{trust.RoleRelease: 2}
+	})
+	none := doc(func(d *trust.Document) {
+		d.Keys = slices.DeleteFunc(slices.Clone(d.Keys), func(k trust.Key) bool { return k.Has(trust.RoleRelease) })
+	})
+	for name, c := range map[string]struct {
+		doc      *trust.Document
+		envelope []byte
+		reason   protocol.Reason
+	}{
+		"a stranger's key":     {w.doc, seal(t, release.PayloadType, payload, w.stranger), protocol.ReasonSignature},
+		"the server's key":     {w.doc, seal(t, release.PayloadType, payload, w.server), protocol.ReasonRole},
+		"an author's key":      {w.doc, seal(t, release.PayloadType, payload, w.author), protocol.ReasonRole},
+		"the root's key":       {w.doc, seal(t, release.PayloadType, payload, w.root), protocol.ReasonRole},
+		"no key is trusted":    {none, good, protocol.ReasonSignature},
+		"below threshold":      {two, good, protocol.ReasonThreshold},
+		"same key twice":       {two, seal(t, release.PayloadType, payload, w.release, w.release), protocol.ReasonThreshold},
+		"an instruction":       {w.doc, seal(t, instruction.PayloadType, payload, w.release), protocol.ReasonPayloadType},
+		"renamed payload type": {w.doc, bytes.Replace(seal(t, "text/plain", payload, w.release), []byte("text/plain"), []byte(release.PayloadType), 1), protocol.ReasonSignature},
+		"revoked by id":        {doc(func(d *trust.Document) { d.Revoked = []string{r.ID} }), good, protocol.ReasonRevoked},
+		"revoked by digest":    {doc(func(d *trust.Document) { d.Revoked = []string{protocol.HashSecret(string(payload))} }), good, protocol.ReasonRevoked},
+		"another document":     {w.doc, seal(t, release.PayloadType, payloadOf(t), w.release), protocol.ReasonMalformed},
+		"envelope too long":    {w.doc, append(bytes.Clone(good), make([]byte, release.MaxEnvelope)...), protocol.ReasonMalformed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, _, err := c.doc.VerifyRelease(c.envelope)
+			require.Nil(t, r)
+			require.Equal(t, c.reason, instruction.ReasonOf(err), err)
+		})
+	}
+	both, err := trust.Cosign(release.PayloadType, good, w.stranger)
+	require.NoError(t, err)
+	_, ids, err = two.VerifyRelease(both)
+	require.NoError(t, err)
+	require.Len(t, ids, 2)
+}
+
 func TestVerifyInstruction_everyBitCounts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -233,6 +305,25 @@ func FuzzVerifyEnvelope(f *testing.F) {
 		}
 		require.Equal(t, sample(t), i, "nothing but the signed document may come out")
 		require.Equal(t, []string{w.author.ID()}, ids)
+	})
+}
+
+func FuzzVerifyRelease(f *testing.F) {
+	w := newWorld(f)
+	payload := releasePayload(f)
+	f.Add(seal(f, release.PayloadType, payload, w.release))
+	f.Add(seal(f, release.PayloadType, payload, w.author))
+	f.Add([]byte(`{"payloadType":"","payload":"","signatures":[]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, ids, err := w.doc.VerifyRelease(data)
+		if err != nil {
+			require.NotEmpty(t, instruction.ReasonOf(err))
+			return
+		}
+		got, err := r.Encode()
+		require.NoError(t, err)
+		require.Equal(t, string(payload), string(got), "nothing but the signed document may come out")
+		require.Equal(t, []string{w.release.ID()}, ids)
 	})
 }
 

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/muster/muster/packages/buildinfo"
 	"github.com/muster/muster/packages/instruction"
 	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/packages/release"
 )
 
 // check compares the package's requirements with this device.
@@ -70,32 +70,10 @@ func unmet(r *instruction.Requirements, goos, goarch, version string) string {
 	return ""
 }
 
-// older compares versions as 1.2.3, ignoring what follows a dash or plus. A version that is no release,
-// as that of a development build, is not older than anything.
+// older reports whether an agent's version is lower than the one that is needed. A version that is none, as
+// that of a build by hand, is not older than anything.
 func older(have, need string) bool {
-	a, okA := release(have)
-	b, okB := release(need)
-	return okA && okB && slices.Compare(a, b) < 0
-}
-
-func release(version string) ([]int, bool) {
-	version = strings.TrimPrefix(version, "v")
-	if n := strings.IndexAny(version, "-+"); n >= 0 {
-		version = version[:n]
-	}
-	parts := make([]int, 3)
-	fields := strings.Split(version, ".")
-	if len(fields) > len(parts) {
-		return nil, false
-	}
-	for n, f := range fields {
-		v, err := strconv.Atoi(f)
-		if err != nil || v < 0 {
-			return nil, false
-		}
-		parts[n] = v
-	}
-	return parts, true
+	return release.IsVersion(have) && release.IsVersion(need) && release.Compare(have, need) < 0
 }
 
 // rebootFile holds the boot id during which a package asked for a restart.

@@ -106,7 +106,7 @@ func TestOlder(t *testing.T) {
 		want       bool
 	}{
 		{"1.2.3", "1.2.3", false}, {"1.2.3", "1.2.4", true}, {"1.10.0", "1.9.0", false}, {"v1.2", "1.2.1", true},
-		{"1.2.3-rc1", "1.2.3", false}, {"2", "1.9.9", false}, {"dev", "1.0.0", false}, {"1.0.0", "soon", false},
+		{"1.2.3-rc1", "1.2.3", true}, {"1.2.3+5", "1.2.3", false}, {"2", "1.9.9", false}, {"dev", "1.0.0", false}, {"1.0.0", "soon", false},
 	} {
 		require.Equal(t, c.want, older(c.have, c.need), "%s against %s", c.have, c.need)
 	}
