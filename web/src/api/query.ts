@@ -43,13 +43,15 @@ export interface Paged<T> {
 /**
  * usePaged reads one page of a list at a time. The server pages by key, so the way back is the stack
  * of cursors; a change of the filters starts again at the first page.
- * Lists of one kind that belong to different things name the thing after the kind.
+ * Lists of one kind that belong to different things name the thing after the kind. With everyMs the page is
+ * read again and again, where no live event says when.
  */
 export function usePaged<T>(
   kind: string | readonly [kind: string, ...scope: string[]],
   fetchPage: (query: Query, signal?: AbortSignal) => Promise<Page<T>>,
   filters: Query = {},
   limit = 50,
+  everyMs?: number,
 ): Paged<T> {
   const [name, ...of] = typeof kind === "string" ? [kind] : kind;
   const scope = JSON.stringify([of, filters]);
@@ -60,6 +62,7 @@ export function usePaged<T>(
     queryKey: keys.list(name, ...of, filters, limit, cursor ?? ""),
     queryFn: ({ signal }) => fetchPage({ ...filters, limit, cursor }, signal),
     placeholderData: keepPreviousData,
+    refetchInterval: everyMs,
   });
   const next = query.data?.next;
   return {
@@ -72,6 +75,11 @@ export function usePaged<T>(
     previous: cursors.length > 0 ? () => setTrail({ scope, cursors: cursors.slice(0, -1) }) : undefined,
     next: next ? () => setTrail({ scope, cursors: [...cursors, next] }) : undefined,
   };
+}
+
+/** whole is a list that is there as a whole. */
+export function whole<T>(items: T[]): Paged<T> {
+  return { items, isPending: false, isFetching: false, error: null, refetch: () => {}, number: 1 };
 }
 
 /** switchUser forgets all that the one before could see; null shows the sign-in page. */

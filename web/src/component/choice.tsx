@@ -13,5 +13,5 @@ interface ChoiceProps {
 export function Choice({ label, value, data, onChange, width = 220 }: ChoiceProps) {
   const { t } = useTranslation();
   const listed = value && !data.some((d) => d.value === value) ? [{ value, label: value }, ...data] : data;
-  return <Select label={label} w={width} searchable clearable clearButtonProps={{ "aria-label": t("common.clearFilters") }} placeholder={t("common.any")} data={listed} value={value || null} onChange={(v) => onChange(v ?? "")} />;
+  return <Select label={label} flex="1 1 150px" maw={width} searchable clearable clearButtonProps={{ "aria-label": t("common.clearFilters") }} placeholder={t("common.any")} data={listed} value={value || null} onChange={(v) => onChange(v ?? "")} />;
 }

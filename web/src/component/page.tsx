@@ -26,13 +26,15 @@ export function Page({ title, subtitle, badge, parent, actions, children }: Page
           </Breadcrumbs>
         )}
         <Group justify="space-between" align="flex-start" gap="md">
-          <Group gap="sm" align="center">
-            <Title order={1} size="h2" className="breakable">{title}</Title>
-            {badge}
-          </Group>
+          <Stack gap={4} flex="1 1 240px">
+            <Group gap="sm" align="center">
+              <Title order={1} size="h2" className="breakable">{title}</Title>
+              {badge}
+            </Group>
+            {subtitle && <Text c="dimmed" component="div">{subtitle}</Text>}
+          </Stack>
           {actions && <Group gap="sm">{actions}</Group>}
         </Group>
-        {subtitle && <Text c="dimmed" component="div">{subtitle}</Text>}
       </Stack>
       {children}
     </Stack>

@@ -129,7 +129,7 @@ function Select({ id, selection }: { id: string; selection: Selection }) {
   return <Checkbox aria-label={selection.label(id)} checked={selection.has(id)} disabled={selection.locked?.(id)} onChange={(e) => selection.toggle(id, e.currentTarget.checked)} />;
 }
 
-function Loading({ narrow, columns }: { narrow?: boolean; columns: number }) {
+export function Loading({ narrow, columns }: { narrow?: boolean; columns: number }) {
   const { t } = useTranslation();
   return (
     <Stack gap="sm" role="status" aria-label={t("common.loading")} data-columns={columns}>
@@ -140,7 +140,7 @@ function Loading({ narrow, columns }: { narrow?: boolean; columns: number }) {
   );
 }
 
-function Pager<T>({ page }: { page: Paged<T> }) {
+export function Pager<T>({ page }: { page: Paged<T> }) {
   const { t } = useTranslation();
   if (!page.previous && !page.next) return null;
   return (

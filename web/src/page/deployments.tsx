@@ -1,4 +1,4 @@
-import { Button, Checkbox, Group, Select } from "@mantine/core";
+import { Button, Checkbox, Group } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
 import { Link } from "react-router";
@@ -6,6 +6,7 @@ import { api } from "../api/client";
 import { keys, usePaged } from "../api/query";
 import { Choice } from "../component/choice";
 import { DeploymentTable } from "../component/deployment-table";
+import { DeviceChoice } from "../component/lookup";
 import { useFilters } from "../component/filter";
 import { DeploymentIcon, SearchIcon } from "../component/icon";
 import { Empty, Page } from "../component/page";
@@ -20,13 +21,12 @@ export default function Deployments() {
   const filters = useFilters(FILTERS);
   const page = usePaged("deployments", api.deployments, filters.values);
   const packages = useQuery({ queryKey: keys.list("packages", "choice"), queryFn: ({ signal }) => api.packages({ limit: 200 }, signal) });
-  const devices = useQuery({ queryKey: keys.list("devices", "choice"), queryFn: ({ signal }) => api.devices({ limit: 200 }, signal) });
   return (
     <Page title={t("deployments.title")} subtitle={t("deployments.subtitle")}>
       <Group align="flex-end">
-        <Select label={t("common.state")} w={170} clearable clearButtonProps={{ "aria-label": t("common.clearFilters") }} placeholder={t("common.any")} data={STATES.map((s) => ({ value: s, label: t(`state.${s}`) }))} value={filters.values.state || null} onChange={(v) => filters.set("state", v ?? "")} />
+        <Choice label={t("common.state")} value={filters.values.state} onChange={(v) => filters.set("state", v)} data={STATES.map((s) => ({ value: s, label: t(`state.${s}`) }))} />
         <Choice label={t("deployments.package")} value={filters.values.package_id} onChange={(v) => filters.set("package_id", v)} data={(packages.data?.items ?? []).map((p) => ({ value: p.id, label: `${p.name} ${p.version}` }))} />
-        <Choice label={t("deployments.device")} value={filters.values.device_id} onChange={(v) => filters.set("device_id", v)} data={(devices.data?.items ?? []).map((d) => ({ value: d.id, label: d.hostname || d.id }))} />
+        <DeviceChoice label={t("deployments.device")} value={filters.values.device_id} onChange={(v) => filters.set("device_id", v)} />
         <Checkbox label={t("deployments.openOnly")} checked={filters.values.open === "true"} onChange={(e) => filters.set("open", e.currentTarget.checked ? "true" : "")} pb={8} />
         {filters.active && <Button variant="subtle" onClick={filters.clear}>{t("common.clearFilters")}</Button>}
       </Group>

@@ -1,4 +1,4 @@
-import { Alert, Anchor, Button, Group, Select, Text, TextInput } from "@mantine/core";
+import { Alert, Anchor, Button, Group, Text, TextInput } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { useMemo } from "react";
 import { useTranslation } from "react-i18next";
@@ -7,6 +7,7 @@ import { api } from "../api/client";
 import { usePaged } from "../api/query";
 import type { Device } from "../api/types";
 import { Connected, DeviceBadge } from "../component/badge";
+import { Choice } from "../component/choice";
 import { useFilters, useSearchText } from "../component/filter";
 import { DeviceIcon, PlusIcon, SearchIcon } from "../component/icon";
 import { Empty, Page } from "../component/page";
@@ -38,28 +39,15 @@ export default function Devices() {
     <Page title={t("devices.title")} subtitle={t("devices.subtitle")} actions={addButton}>
       <Group align="flex-end">
         <TextInput label={t("devices.searchLabel")} placeholder={t("devices.searchPlaceholder")} leftSection={<SearchIcon size={16} />} value={text} onChange={(e) => setText(e.currentTarget.value)} flex="1 1 220px" maw={360} type="search" />
-        <Select
-          label={t("common.state")}
-          w={180}
-          clearable
-          placeholder={t("common.any")}
-          clearButtonProps={{ "aria-label": t("common.clearFilters") }}
-          data={deviceStates.map((s) => ({ value: s, label: t(`devices.state_${s}`) }))}
-          value={filters.values.state || null}
-          onChange={(v) => filters.set("state", v ?? "")}
-        />
-        <Select
+        <Choice label={t("common.state")} value={filters.values.state} onChange={(v) => filters.set("state", v)} data={deviceStates.map((s) => ({ value: s, label: t(`devices.state_${s}`) }))} />
+        <Choice
           label={t("devices.connection")}
-          w={180}
-          clearable
-          placeholder={t("common.any")}
-          clearButtonProps={{ "aria-label": t("common.clearFilters") }}
+          value={filters.values.connected}
+          onChange={(v) => filters.set("connected", v)}
           data={[
             { value: "true", label: t("devices.connected") },
             { value: "false", label: t("devices.notConnected") },
           ]}
-          value={filters.values.connected || null}
-          onChange={(v) => filters.set("connected", v ?? "")}
         />
       </Group>
       {filters.values.trust_below && (

@@ -1,12 +1,11 @@
 import { Button, Group, MultiSelect, TextInput } from "@mantine/core";
-import { useQuery } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
 import { api } from "../api/client";
-import { keys, usePaged } from "../api/query";
-import { Choice } from "../component/choice";
+import { usePaged } from "../api/query";
 import { EventTable } from "../component/event-table";
 import { useFilters } from "../component/filter";
 import { EventIcon, SearchIcon } from "../component/icon";
+import { DeviceChoice } from "../component/lookup";
 import { Empty, Page } from "../component/page";
 import { Search } from "../component/search";
 import { dayStart } from "../format";
@@ -19,7 +18,6 @@ export default function Events() {
   const filters = useFilters(FILTERS);
   const { q, kind, device_id, from, to } = filters.values;
   const page = usePaged("events", api.deviceEvents, { q, kind, device_id, since: dayStart(from), until: dayStart(to, 1) });
-  const devices = useQuery({ queryKey: keys.list("devices", "choice"), queryFn: ({ signal }) => api.devices({ limit: 200 }, signal) });
   return (
     <Page title={t("events.title")} subtitle={t("events.subtitle")}>
       <Group align="flex-end">
@@ -27,7 +25,7 @@ export default function Events() {
         <MultiSelect
           label={t("events.kind")}
           placeholder={kind ? undefined : t("common.any")}
-          miw={220}
+          flex="1 1 150px"
           maw={420}
           clearable
           clearButtonProps={{ "aria-label": t("common.clearFilters") }}
@@ -35,7 +33,7 @@ export default function Events() {
           value={kind ? kind.split(",") : []}
           onChange={(v) => filters.set("kind", v.join(","))}
         />
-        <Choice label={t("events.device")} value={device_id} onChange={(v) => filters.set("device_id", v)} data={(devices.data?.items ?? []).map((d) => ({ value: d.id, label: d.hostname || d.id }))} />
+        <DeviceChoice label={t("events.device")} value={device_id} onChange={(v) => filters.set("device_id", v)} />
         <Group align="flex-end" wrap="nowrap">
           <TextInput type="date" label={t("events.from")} value={from} onChange={(e) => filters.set("from", e.currentTarget.value)} w={150} />
           <TextInput type="date" label={t("events.to")} value={to} onChange={(e) => filters.set("to", e.currentTarget.value)} w={150} />

@@ -1,4 +1,4 @@
-import { Anchor, Button, Group, Select, Text, TextInput } from "@mantine/core";
+import { Anchor, Button, Group, Text, TextInput } from "@mantine/core";
 import { useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import { Link } from "react-router";
@@ -6,6 +6,7 @@ import { api } from "../api/client";
 import { usePaged } from "../api/query";
 import type { Package } from "../api/types";
 import { PackageBadge } from "../component/badge";
+import { Choice } from "../component/choice";
 import { useFilters, useSearchText } from "../component/filter";
 import { PackageIcon, PlusIcon, SearchIcon } from "../component/icon";
 import { Empty, Page } from "../component/page";
@@ -48,7 +49,7 @@ export default function Packages() {
     <Page title={t("packages.title")} subtitle={t("packages.subtitle")} actions={create}>
       <Group align="flex-end">
         <TextInput label={t("packages.searchLabel")} placeholder={t("packages.searchPlaceholder")} leftSection={<SearchIcon size={16} />} value={text} onChange={(e) => setText(e.currentTarget.value)} flex="1 1 220px" maw={360} type="search" />
-        <Select label={t("common.state")} w={180} clearable clearButtonProps={{ "aria-label": t("common.clearFilters") }} placeholder={t("common.any")} data={packageStates.map((s) => ({ value: s, label: t(`packages.state_${s}`) }))} value={filters.values.state || null} onChange={(v) => filters.set("state", v ?? "")} />
+        <Choice label={t("common.state")} value={filters.values.state} onChange={(v) => filters.set("state", v)} data={packageStates.map((s) => ({ value: s, label: t(`packages.state_${s}`) }))} />
       </Group>
       <DataTable
         label={t("packages.title")}

@@ -37,10 +37,11 @@ export default function Software() {
     <Page title={t("software.title")} subtitle={t("software.subtitle")}>
       <Group align="flex-end">
         <Search label={t("software.searchLabel")} placeholder={t("software.titlePlaceholder")} value={q} onChange={(v) => filters.set("q", v)} />
-        <Choice label={t("software.source")} width={170} value={source} onChange={(v) => filters.set("source", v)} data={SOURCES.map((s) => ({ value: s, label: s }))} />
+        <Choice label={t("software.source")} value={source} onChange={(v) => filters.set("source", v)} data={SOURCES.map((s) => ({ value: s, label: s }))} />
         <Select
           label={t("software.sort")}
-          w={200}
+          flex="1 1 150px"
+          maw={200}
           allowDeselect={false}
           data={[
             { value: "name", label: t("software.sort_name") },

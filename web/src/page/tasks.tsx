@@ -19,8 +19,8 @@ export default function Tasks() {
   return (
     <Page title={t("tasks.title")} subtitle={t("tasks.subtitle")}>
       <Group align="flex-end">
-        <Choice label={t("tasks.kind")} width={190} value={kind} onChange={(v) => filters.set("kind", v)} data={taskKinds.map((k) => ({ value: k, label: t(`task.kind_${k}`) }))} />
-        <Choice label={t("common.state")} width={190} value={state} onChange={(v) => filters.set("state", v)} data={taskStates.map((s) => ({ value: s, label: t(`state.${s}`) }))} />
+        <Choice label={t("tasks.kind")} value={kind} onChange={(v) => filters.set("kind", v)} data={taskKinds.map((k) => ({ value: k, label: t(`task.kind_${k}`) }))} />
+        <Choice label={t("common.state")} value={state} onChange={(v) => filters.set("state", v)} data={taskStates.map((s) => ({ value: s, label: t(`state.${s}`) }))} />
         <Checkbox label={t("deployments.openOnly")} checked={open === "true"} onChange={(e) => filters.set("open", e.currentTarget.checked ? "true" : "")} pb={8} />
         {filters.active && <Button variant="subtle" onClick={filters.clear}>{t("common.clearFilters")}</Button>}
       </Group>

@@ -1,9 +1,9 @@
-import { Alert, Anchor, Button, Card, SimpleGrid, Stack, Table, Text, Title } from "@mantine/core";
+import { Alert, Anchor, Button, Card, SimpleGrid, Stack, Text, Title } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
 import { Link } from "react-router";
 import { api } from "../api/client";
-import { keys } from "../api/query";
+import { keys, whole } from "../api/query";
 import type { Trust } from "../api/types";
 import { useAct } from "../component/act";
 import { confirm } from "../component/confirm";
@@ -12,6 +12,7 @@ import { Fact, Facts } from "../component/facts";
 import { ShieldIcon, WarningIcon } from "../component/icon";
 import { Loaded } from "../component/loaded";
 import { Page } from "../component/page";
+import { DataTable, type Column } from "../component/table";
 import { Time } from "../component/time";
 import { isSet } from "../format";
 
@@ -130,39 +131,26 @@ function Keys({ trust }: { trust: Trust }) {
   const needed = (roles: string[]) => roles.map((r) => `${r}: ${trust.thresholds?.[r] ?? 1}`).join(", ");
   const { mutate, isPending } = useAct((id: string) => api.removeTrustKey(id), ["trust", "server", "packages"], () => t("trust.removed"));
   const ask = (id: string) => confirm({ title: t("trust.removeTitle"), text: t("trust.removeText", { id }), action: t("trust.remove"), onConfirm: () => mutate(id) });
+  const columns: Column<NonNullable<Trust["keys"]>[number]>[] = [
+    { id: "key", header: t("trust.key"), cell: (k) => <Copyable value={k.id} /> },
+    { id: "roles", header: t("trust.roles"), cell: (k) => k.roles.map(role).join(", ") },
+    { id: "threshold", header: t("trust.threshold"), cell: (k) => needed(k.roles) },
+    { id: "added", header: t("trust.added"), cell: (k) => (isSet(k.added_at) ? <Time at={k.added_at} /> : "–") },
+  ];
+  if (trust.root_on_server) {
+    columns.push({
+      id: "actions",
+      header: t("common.actions"),
+      cell: (k) =>
+        k.roles.includes("root") ? "–" : (
+          <Button size="xs" variant="light" color="red" disabled={isPending} onClick={() => ask(k.id)} aria-label={`${t("trust.remove")}: ${k.id}`}>{t("trust.remove")}</Button>
+        ),
+    });
+  }
   return (
     <Stack gap="sm">
       <Title order={2} size="h3">{t("trust.keys")}</Title>
-      <Table.ScrollContainer minWidth={640} scrollAreaProps={{ viewportProps: { tabIndex: 0, role: "region", "aria-label": t("trust.keys") } }}>
-        <Table verticalSpacing="sm" aria-label={t("trust.keys")}>
-          <Table.Thead>
-            <Table.Tr>
-              <Table.Th scope="col">{t("trust.key")}</Table.Th>
-              <Table.Th scope="col">{t("trust.roles")}</Table.Th>
-              <Table.Th scope="col">{t("trust.threshold")}</Table.Th>
-              <Table.Th scope="col">{t("trust.added")}</Table.Th>
-              {trust.root_on_server && <Table.Th scope="col">{t("common.actions")}</Table.Th>}
-            </Table.Tr>
-          </Table.Thead>
-          <Table.Tbody>
-            {(trust.keys ?? []).map((k) => (
-              <Table.Tr key={k.id}>
-                <Table.Td><Copyable value={k.id} /></Table.Td>
-                <Table.Td>{k.roles.map(role).join(", ")}</Table.Td>
-                <Table.Td>{needed(k.roles)}</Table.Td>
-                <Table.Td>{isSet(k.added_at) ? <Time at={k.added_at} /> : "–"}</Table.Td>
-                {trust.root_on_server && (
-                  <Table.Td>
-                    {k.roles.includes("root") ? "–" : (
-                      <Button size="xs" variant="light" color="red" disabled={isPending} onClick={() => ask(k.id)} aria-label={`${t("trust.remove")}: ${k.id}`}>{t("trust.remove")}</Button>
-                    )}
-                  </Table.Td>
-                )}
-              </Table.Tr>
-            ))}
-          </Table.Tbody>
-        </Table>
-      </Table.ScrollContainer>
+      <DataTable label={t("trust.keys")} page={whole(trust.keys ?? [])} columns={columns} empty={<Text size="sm" c="dimmed">{t("common.none")}</Text>} />
       <Text size="sm" c="dimmed">{t("trust.changesHint")}</Text>
     </Stack>
   );
