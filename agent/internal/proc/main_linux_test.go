@@ -32,6 +32,8 @@ func TestMain(m *testing.M) {
 			os.Exit(startAndHang(os.Args[2]))
 		case "start-task": // a resident that starts a task and is then killed
 			os.Exit(startTaskAndHang(os.Args[2]))
+		case "start-tasks": // a resident of an ordinary user
+			os.Exit(startTasks(os.Args[2]))
 		}
 	}
 	flag.Parse()
@@ -103,13 +105,8 @@ func testTask(name string) func(context.Context, []byte, func(any) error) error 
 			}
 			_, err = events.WriteString(in.Text)
 			return err
-		case "priority":
-			data, err := os.ReadFile("/proc/self/stat")
-			if err != nil {
-				return err
-			}
-			ioprio, _, _ := ioprioOf(0)
-			return emit([]string{string(data), fmt.Sprint(ioprio), strings.Join(os.Environ(), "\n")})
+		case "environment":
+			return emit(os.Environ())
 		default:
 			return fmt.Errorf("no test task %q", name)
 		}

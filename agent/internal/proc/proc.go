@@ -3,9 +3,9 @@
 // There are three ways to start one:
 //
 //   - StartRunner starts a runner: a small process of the same binary, in a session of its own, that
-//     carries out the command of one deployment attempt. It holds an inherited lock, writes output and
+//     carries out the command of one deployment attempt, at normal priority. It holds an inherited lock, writes output and
 //     exit status into the attempt's folder and outlives a killed resident or task.
-//   - StartTask starts a task process of the same binary (`task NAME`): low priority, JSON in on its
+//   - StartTask starts a task process of the same binary (`task NAME`): idle priority, JSON in on its
 //     standard input, JSON lines out on descriptor 3, gone when its standard input ends.
 //   - Output runs a short command of the system and returns what it printed.
 //

@@ -15,7 +15,8 @@ import (
 // there, a task its events.
 const firstFile = 3
 
-// startDetached starts a runner in a session of its own. The locks go with it as open files: they stay
+// startDetached starts a runner in a session of its own, at normal priority: one that is starved would keep
+// its command from writing, and notice the time limit late. The locks go with it as open files: they stay
 // held until it has ended, without a moment in which nobody holds them.
 func startDetached(cmd *exec.Cmd, lock *Lock, hold []*Lock) error {
 	cmd.Dir = "/" // a runner keeps no file system busy
@@ -24,7 +25,7 @@ func startDetached(cmd *exec.Cmd, lock *Lock, hold []*Lock) error {
 	for _, held := range hold {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, held.file)
 	}
-	return cmd.Start()
+	return startWithPriority(cmd, normal)
 }
 
 // adoptLock takes over the lock in the runner. It refuses to go on without it: a runner that was started

@@ -142,7 +142,7 @@ func (r *runner) start(output *os.File) (*exec.Cmd, error) {
 		Path: path, Args: r.command.Argv, Dir: r.command.Dir, Env: env,
 		Stdout: output, Stderr: output, // Stdin stays nil: the null device
 	}
-	r.tree, err = startTree(cmd, treeOptions{runner: true})
+	r.tree, err = startTree(cmd, treeOptions{runner: true, priority: normal})
 	return cmd, err
 }
 

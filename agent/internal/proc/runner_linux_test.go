@@ -17,10 +17,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func ioprioOf(pid int) (uintptr, uintptr, syscall.Errno) {
-	return unix.Syscall(unix.SYS_IOPRIO_GET, ioprioProcess, uintptr(pid), 0)
-}
-
 func shell(script string) Command { return Command{Argv: []string{"/bin/sh", "-c", script}} }
 
 func within(t *testing.T, limit time.Duration) context.Context {

@@ -26,6 +26,9 @@ type TaskOptions struct {
 	Input []byte
 	// Limit is how long the task may take; 0 sets no limit.
 	Limit time.Duration
+	// StartsRunners says that the task starts runners, which need normal priority. Where this user cannot give it
+	// to them from an idle process, the task itself keeps normal priority too, but for its input and output.
+	StartsRunners bool
 	// Env is added to the small environment that every child gets.
 	Env []string
 	// Log gets the task's standard error, one line per Write; it may be nil.
@@ -66,7 +69,7 @@ func (e *ExitError) Error() string {
 	return fmt.Sprintf("task %s ended with exit code %d", e.Name, e.Code)
 }
 
-// StartTask starts `task NAME` of this very program, at low priority and in a process group of its own.
+// StartTask starts `task NAME` of this very program, at idle priority and in a process group of its own.
 // Its standard input stays open after the input and ends when this process does, however it does, which
 // makes the task end too. Cancelling ctx, or the limit, closes the input; a task that is still there
 // after KillGrace is ended with everything it started, runners excepted.
@@ -134,7 +137,11 @@ func (t *Task) start(input []byte) (err error) {
 	if err := passEvents(t.cmd, eventW); err != nil {
 		return err
 	}
-	if t.tree, err = startTree(t.cmd, treeOptions{low: true}); err != nil {
+	low := idle
+	if t.opts.StartsRunners {
+		low = idleThatStarts
+	}
+	if t.tree, err = startTree(t.cmd, treeOptions{priority: low}); err != nil {
 		return err
 	}
 	files = []*os.File{stdinR, eventW, logW} // the child's ends

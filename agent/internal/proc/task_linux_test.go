@@ -164,7 +164,7 @@ func TestTask_runnerOutlivesTheEndOfItsTask(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
 	task, events := startTask(t, ctx, TaskOptions{Name: "runner", Input: input(t, testInput{
-		Dir: dir, Command: []string{"/bin/sh", "-c", "while [ ! -e " + dir + "/go ]; do sleep 0.05; done; echo done; nice; ps -o ni= -p $PPID"},
+		Dir: dir, Command: []string{"/bin/sh", "-c", "while [ ! -e " + dir + "/go ]; do sleep 0.05; done; echo done"},
 	})})
 	runner := decode[int](t, events)
 	cancel()
@@ -174,11 +174,7 @@ func TestTask_runnerOutlivesTheEndOfItsTask(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "go"), nil, 0o600))
 	status, err := Await(within(t, 20*time.Second), dir)
 	require.NoError(t, err)
-	lines := strings.Fields(status.Output)
-	require.Equal(t, "done", lines[0])
-	if os.Geteuid() == 0 { // an ordinary user cannot raise a priority again
-		require.Equal(t, "0", lines[1], "a command has normal priority")
-	}
+	require.Equal(t, "done\n", status.Output)
 }
 
 // TestTask_endsWhenItsStarterIsKilled starts a task from a process that is then killed: this test binary
@@ -202,16 +198,13 @@ func TestTask_endsWhenItsStarterIsKilled(t *testing.T) {
 	require.Contains(t, string(data), "has gone")
 }
 
-func TestTask_runsAtLowPriorityWithACleanEnvironment(t *testing.T) {
+func TestTask_hasACleanEnvironment(t *testing.T) {
 	t.Setenv("MUSTER_SECRET", "hunter2")
-	task, events := startTask(t, context.Background(), TaskOptions{Name: "priority", Input: []byte(`{}`), Env: []string{"GIVEN=1"}})
+	task, events := startTask(t, context.Background(), TaskOptions{Name: "environment", Input: []byte(`{}`), Env: []string{"GIVEN=1"}})
 	require.NoError(t, task.Wait())
 	got := decode[[]string](t, events)
-	stat := strings.Fields(got[0][strings.LastIndexByte(got[0], ')')+1:])
-	require.Equal(t, "10", stat[16])
-	require.Equal(t, fmt.Sprint(ioprioIdle), got[1])
-	require.NotContains(t, got[2], "hunter2")
-	require.Contains(t, got[2], "GIVEN=1")
+	require.NotContains(t, strings.Join(got, "\n"), "hunter2")
+	require.Contains(t, got, "GIVEN=1")
 }
 
 func TestChildMain_refusesWithoutAStarter(t *testing.T) {
@@ -272,7 +265,8 @@ func TestLock(t *testing.T) {
 	require.Contains(t, holder, fmt.Sprintf("process %d, change, since ", os.Getpid()))
 	require.ErrorContains(t, err, holder)
 	require.NoError(t, lock.Unlock())
-	lock, _, err = TryLock(path, "another")
+	// A child that another test is just starting has the file open until it becomes another program.
+	lock, _, err = AwaitLock(context.Background(), path, "another", time.Minute)
 	require.NoError(t, err)
 	require.NoError(t, lock.Unlock())
 	_, _, err = TryLock(filepath.Join(t.TempDir(), "missing", "lock"), "x")
@@ -289,9 +283,10 @@ func TestLock_unlockMayBeRepeated(t *testing.T) {
 	require.True(t, held)
 	require.NoError(t, lock.Unlock())
 	require.NoError(t, lock.Unlock())
-	held, err = Held(path)
-	require.NoError(t, err)
-	require.False(t, held)
+	require.Eventually(t, func() bool { // see TestLock
+		held, err := Held(path)
+		return err == nil && !held
+	}, time.Minute, 10*time.Millisecond)
 }
 
 func TestLock_holderThatCannotBeRead(t *testing.T) {

@@ -4,13 +4,25 @@ import "time"
 
 // treeOptions say what a tree of processes is for.
 type treeOptions struct {
-	// runner: the command of a package. Normal priority, whatever the priority of the task that began it,
-	// because an installer may start services that inherit it; and orphans of the command belong to this
-	// process, so that nothing escapes the time limit.
-	runner bool
-	// low: a task. The user of the computer comes first.
-	low bool
+	// runner: the command of a package. Orphans of the command belong to this process, so that nothing escapes
+	// the time limit.
+	runner   bool
+	priority priority
 }
+
+// priority is what a started process gets of processor and disk.
+type priority int
+
+const (
+	inherited priority = iota
+	// normal, whatever the priority of the task that asked for it: a runner and the command of a package, because
+	// an installer may start services, which inherit it.
+	normal
+	// idle: only what nobody else wants, for the user of the computer comes first.
+	idle
+	// idleThatStarts is idle where it can be raised to normal again, for a task that starts runners.
+	idleThatStarts
+)
 
 // killTick is how often a tree that is being ended is looked at.
 const killTick = 20 * time.Millisecond

@@ -6,8 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // tree is a started process and its process group. Unlike on Linux, a child that makes a group or session
@@ -38,11 +36,8 @@ func selfPath() (string, error) { return os.Executable() }
 
 func startTree(cmd *exec.Cmd, opts treeOptions) (*tree, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
+	if err := startWithPriority(cmd, opts.priority); err != nil {
 		return nil, err
-	}
-	if opts.low {
-		_ = unix.Setpriority(unix.PRIO_PROCESS, cmd.Process.Pid, 10)
 	}
 	return &tree{pid: cmd.Process.Pid}, nil
 }

@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"runtime"
 	"slices"
 	"strconv"
 	"syscall"
@@ -66,7 +65,7 @@ func startTree(cmd *exec.Cmd, opts treeOptions) (*tree, error) {
 	if t.cgroup != nil {
 		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, t.cgroup.fd()
 	}
-	err := startWithPriority(cmd, opts)
+	err := startWithPriority(cmd, opts.priority)
 	if err != nil && t.cgroup != nil {
 		// The command did not start. It may be the cgroup's fault, so once more without it.
 		t.cgroup.close()
@@ -74,7 +73,7 @@ func startTree(cmd *exec.Cmd, opts treeOptions) (*tree, error) {
 		retry := &exec.Cmd{Path: cmd.Path, Args: cmd.Args, Dir: cmd.Dir, Env: cmd.Env, Stdout: cmd.Stdout,
 			Stderr: cmd.Stderr, SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
 		*cmd = *retry
-		err = startWithPriority(cmd, opts)
+		err = startWithPriority(cmd, opts.priority)
 	}
 	if err != nil {
 		return nil, err
@@ -89,35 +88,6 @@ func startTree(cmd *exec.Cmd, opts treeOptions) (*tree, error) {
 		t.reap()
 	}
 	return t, nil
-}
-
-// Priorities as the kernel numbers them.
-const (
-	lowNice       = 10
-	ioprioProcess = 1
-	ioprioIdle    = 3 << 13
-)
-
-// startWithPriority starts cmd from a thread that has the priority which the child is to have. A child
-// inherits both priorities from the thread that makes it; set from outside after the start they would
-// only reach those of its threads that exist by then. The thread is thrown away afterwards, because an
-// ordinary user cannot raise its priority again. What the system does not permit is left as it is.
-func startWithPriority(cmd *exec.Cmd, opts treeOptions) error {
-	if !opts.runner && !opts.low {
-		return cmd.Start()
-	}
-	result := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		nice, ioprio := 0, 0
-		if opts.low {
-			nice, ioprio = lowNice, ioprioIdle
-		}
-		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, nice)
-		_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, ioprioProcess, 0, uintptr(ioprio))
-		result <- cmd.Start()
-	}()
-	return <-result
 }
 
 // reap takes away the orphans that end while the command runs. The command's own process is left to

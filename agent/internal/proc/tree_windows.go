@@ -35,17 +35,11 @@ func startTree(cmd *exec.Cmd, opts treeOptions) (*tree, error) {
 	}
 	// Suspended, so that it cannot start anything before it is in the job.
 	flags := uint32(windows.CREATE_SUSPENDED | windows.CREATE_NEW_PROCESS_GROUP | windows.CREATE_NO_WINDOW)
-	switch {
-	case opts.low:
-		flags |= windows.BELOW_NORMAL_PRIORITY_CLASS
-	case opts.runner:
-		flags |= windows.NORMAL_PRIORITY_CLASS
-	}
-	cmd.SysProcAttr.CreationFlags |= flags
+	cmd.SysProcAttr.CreationFlags |= flags | priorityClass(opts.priority)
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(err, windows.CloseHandle(job))
 	}
-	if err := adopt(job, uint32(cmd.Process.Pid)); err != nil {
+	if err := adopt(job, uint32(cmd.Process.Pid), opts.priority); err != nil {
 		return nil, errors.Join(err, cmd.Process.Kill(), cmd.Wait(), windows.CloseHandle(job))
 	}
 	return &tree{job: job}, nil
@@ -56,7 +50,7 @@ func newJob(opts treeOptions) (windows.Handle, error) {
 	if err != nil {
 		return 0, fmt.Errorf("make job object: %w", err)
 	}
-	if !opts.low {
+	if opts.priority != idle && opts.priority != idleThatStarts {
 		return job, nil // nothing is killed when the runner, or a short command's caller, lets go of the job
 	}
 	var info windows.JOBOBJECT_EXTENDED_LIMIT_INFORMATION
@@ -71,11 +65,12 @@ func newJob(opts treeOptions) (windows.Handle, error) {
 }
 
 // adopt puts a suspended process into the job and lets it run.
-func adopt(job windows.Handle, pid uint32) error {
-	process, err := windows.OpenProcess(windows.PROCESS_SET_QUOTA|windows.PROCESS_TERMINATE, false, pid)
+func adopt(job windows.Handle, pid uint32, p priority) error {
+	process, err := windows.OpenProcess(windows.PROCESS_SET_QUOTA|windows.PROCESS_TERMINATE|windows.PROCESS_SET_INFORMATION, false, pid)
 	if err != nil {
 		return fmt.Errorf("open process: %w", err)
 	}
+	setIOPriority(process, p)
 	err = windows.AssignProcessToJobObject(job, process)
 	if closeErr := windows.CloseHandle(process); err != nil || closeErr != nil {
 		return fmt.Errorf("assign process to job object: %w", errors.Join(err, closeErr))

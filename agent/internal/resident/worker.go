@@ -287,7 +287,7 @@ func (r *Resident) process(ctx context.Context, u *unit, it item) (task.End, err
 	p := u.begin(it, func() { withdraw(errWithdrawn) })
 	defer u.ended(p)
 	options := proc.TaskOptions{
-		Name: it.task.Kind, Input: input, Env: proxyEnv(os.Environ()), Limit: limitOf(it.lane()),
+		Name: it.task.Kind, Input: input, Env: proxyEnv(os.Environ()), Limit: limitOf(it.lane()), StartsRunners: it.lane() == changing,
 		Event: func(data json.RawMessage) error { return r.event(ctx, u, p, data, &end) },
 	}
 	if r.o.LogTo != nil {
