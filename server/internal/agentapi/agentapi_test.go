@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -55,6 +56,8 @@ type env struct {
 	deploy    *deploy.Service
 	tasks     *task.Service
 	db        *store.DB
+	reads     *atomic.Int64 // statements that went to the database
+	writes    *atomic.Int64
 	hub       *hub.Hub
 	fragments map[string]string
 	private   map[string]bool
@@ -66,6 +69,7 @@ func newEnv(t testing.TB, change func(*agentapi.Options)) *env {
 	db := storetest.Open(t, store.SQLite)
 	log := slog.New(slog.DiscardHandler)
 	e := &env{t: t, db: db, fragments: map[string]string{}, private: map[string]bool{}}
+	e.reads, e.writes = counted(t, db) // before anything uses it: callbacks have no lock
 	e.pkg = deploy.Package{ID: uuid.NewString(), Name: "App", Version: "1", Priority: 5, State: deploy.PackageActive, InstructionDigest: digest("envelope")}
 	e.hub = hub.New(hub.Options{Bus: bus.NewMemory(), Log: log})
 	e.devices = device.New(device.Options{DB: db, Live: e.hub, Log: log})

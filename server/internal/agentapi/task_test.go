@@ -1,6 +1,7 @@
 package agentapi_test
 
 import (
+	"math"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -75,11 +76,15 @@ func TestCheckIn_readsTwice(t *testing.T) {
 	e := newEnv(t, nil)
 	id, bearer := e.enroll(false)
 	e.checkIn(bearer, 2)
-	reads, writes := counted(t, e.db)
-	cost := func() (int64, int64) {
-		r, w := reads.Load(), writes.Load()
-		e.checkIn(bearer, 2)
-		return reads.Load() - r, writes.Load() - w
+	// The server also reads and writes on its own account now and then; a check-in costs no more than the cheapest.
+	cost := func() (leastReads, leastWrites int64) {
+		leastReads, leastWrites = math.MaxInt64, math.MaxInt64
+		for range 5 {
+			r, w := e.reads.Load(), e.writes.Load()
+			e.checkIn(bearer, 2)
+			leastReads, leastWrites = min(leastReads, e.reads.Load()-r), min(leastWrites, e.writes.Load()-w)
+		}
+		return leastReads, leastWrites
 	}
 	r, w := cost()
 	require.Equal(t, []int64{2, 0}, []int64{r, w})
@@ -93,7 +98,7 @@ func TestCheckIn_readsTwice(t *testing.T) {
 }
 
 // counted counts the statements that go to the database from now on.
-func counted(t *testing.T, db *store.DB) (reads, writes *atomic.Int64) {
+func counted(t testing.TB, db *store.DB) (reads, writes *atomic.Int64) {
 	t.Helper()
 	reads, writes = &atomic.Int64{}, &atomic.Int64{}
 	all := db.Callback()
