@@ -29,6 +29,7 @@ func (p *parts) connect() {
 	p.devices.Subscribe(p.tasks.DeviceChanged)
 	p.devices.Subscribe(p.events.DeviceChanged)
 	p.devices.Subscribe(p.software.DeviceChanged)
+	p.devices.SubscribeFacts(p.inventory.DeviceFacts)
 	p.trust.Subscribe(func(context.Context) {
 		p.hub.Notify(hub.Event{Type: "trust"})
 		p.hub.WakeMany(p.hub.ConnectedIDs()) // a revocation ought not to wait for the next check-in

@@ -72,9 +72,10 @@ type Service struct {
 
 	instances *store.Group[instanceNote]
 
-	mu       sync.Mutex
-	seen     map[string]sighting
-	watchers []func(context.Context, Change)
+	mu           sync.Mutex
+	seen         map[string]sighting
+	watchers     []func(context.Context, Change)
+	factWatchers []func(context.Context, string, protocol.Facts) error
 }
 
 // Change tells that a device entered another state.
@@ -99,6 +100,12 @@ func New(opt Options) *Service {
 // is for wiring, before the service is used.
 func (s *Service) Subscribe(fn func(context.Context, Change)) {
 	s.watchers = append(s.watchers, fn)
+}
+
+// SubscribeFacts adds fn to those who are told, after the commit, of what a device now says about itself. An
+// error makes the device say it again. It is for wiring, before the service is used.
+func (s *Service) SubscribeFacts(fn func(ctx context.Context, deviceID string, f protocol.Facts) error) {
+	s.factWatchers = append(s.factWatchers, fn)
 }
 
 // changed spreads what is committed, also when the request that did it ends early.
@@ -190,9 +197,15 @@ func (s *Service) UpdateFacts(ctx context.Context, id string, facts protocol.Fac
 	if err != nil {
 		return err
 	}
-	if changed {
-		s.live.Notify(hub.Event{Type: "device", ID: id, DeviceID: id})
+	if !changed {
+		return nil
 	}
+	for _, fn := range s.factWatchers {
+		if err := fn(ctx, id, f); err != nil {
+			return err
+		}
+	}
+	s.live.Notify(hub.Event{Type: "device", ID: id, DeviceID: id})
 	return nil
 }
 

@@ -208,7 +208,14 @@ var taskScenarios = map[string]scenario{
 		return id
 	}, "/cancel")},
 	"request-inventory": {good: inventoryOf((*world).device), conflict: inventoryOf((*world).revoked)},
+	"run-device-module": {good: moduleOf((*world).device), conflict: moduleOf((*world).revoked)},
 	"remove-device":     {good: on("/devices/", (*world).device, "/remove"), conflict: on("/devices/", (*world).revoked, "/remove")},
+}
+
+func moduleOf(device func(*world, *testing.T) string) maker {
+	return func(t *testing.T, w *world) request {
+		return request{path: "/devices/" + device(w, t) + "/modules/ports/run", body: map[string]any{"parameters": map[string]any{"protocol": "tcp"}}}
+	}
 }
 
 func inventoryOf(device func(*world, *testing.T) string) maker {

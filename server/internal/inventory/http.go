@@ -22,6 +22,8 @@ type SectionView struct {
 	ReceivedAt  *time.Time `json:"received_at,omitempty" doc:"when these rows came"`
 	NamedAt     time.Time  `json:"named_at" doc:"when an inventory last had the section"`
 	Problem     string     `json:"problem,omitempty" doc:"why the newest inventory has it not, or in part"`
+	// Columns stay absent for sections of the agent's own, whose fields this document describes.
+	Columns []protocol.Column `json:"columns,omitempty" doc:"the fields that rows of a module's section have beside key and name, in the order in which to show them"`
 }
 
 // InventoryView is a device's inventory without the rows.
@@ -42,6 +44,7 @@ type SectionRows struct {
 func view(s Section) SectionView {
 	return SectionView{
 		Name: s.Name, Rows: s.Rows, CollectedAt: s.CollectedAt, ReceivedAt: s.ReceivedAt, NamedAt: s.NamedAt, Problem: s.Problem,
+		Columns: s.Columns,
 	}
 }
 

@@ -110,15 +110,15 @@ func (s *Service) Head(ctx context.Context, d Device, head protocol.InventoryHea
 func (s *Service) Put(ctx context.Context, d Device, u Upload) error {
 	now := store.Now()
 	u.CollectedAt = collected(u.CollectedAt, now)
-	known, err := s.store.confirm(ctx, d.ID, u)
+	known, columns, err := s.store.confirm(ctx, d.ID, u)
 	if err != nil || known {
 		return err
 	}
-	r, err := read(u)
+	r, err := read(u, columns)
 	if err != nil {
 		return err
 	}
-	in := incoming{device: d, upload: u, rows: r, now: now, low: s.opt.DiskLowPercent}
+	in := incoming{device: d, upload: u, rows: r, columns: columns, now: now, low: s.opt.DiskLowPercent}
 	if u.Section == protocol.SectionSoftware {
 		programs := make([]protocol.Software, 0, len(r.values))
 		for _, v := range r.values {
@@ -136,6 +136,16 @@ func (s *Service) Put(ctx context.Context, d Device, u Upload) error {
 	}
 	s.told(d, events)
 	return nil
+}
+
+// DeviceFacts removes the sections of modules that the device says it has no more. Until it says so, a section
+// stays, whatever is wrong with its module.
+func (s *Service) DeviceFacts(ctx context.Context, deviceID string, facts protocol.Facts) error {
+	removed, err := s.store.keepModules(ctx, deviceID, facts.OutsideModules())
+	if err == nil && removed > 0 {
+		s.opt.Notify(hub.Event{Type: "inventory", ID: deviceID, DeviceID: deviceID})
+	}
+	return err
 }
 
 // told spreads what is committed.
@@ -161,6 +171,7 @@ type Section struct {
 	CollectedAt *time.Time
 	ReceivedAt  *time.Time
 	NamedAt     time.Time
+	Columns     []protocol.Column // of its rows; of a module's section only
 }
 
 // Summary is what is shown of a device's inventory at first.

@@ -235,6 +235,81 @@ func TestInventory_boundsAndForgetsSections(t *testing.T) {
 	})
 }
 
+// module sends the rows of a module as an agent does, and returns whether they were wanted.
+func (e *env) module(d inventory.Device, name, data string, columns ...protocol.Column) bool {
+	e.t.Helper()
+	section := protocol.ModuleSection(name)
+	h := head(map[string]string{section: data})
+	h.Sections[0].Columns = columns
+	answer, err := e.inventory.Head(context.Background(), d, h)
+	require.NoError(e.t, err)
+	if len(answer.Want) > 0 {
+		require.NoError(e.t, e.put(d, section, data))
+	}
+	return len(answer.Want) > 0
+}
+
+// The rows of a module stay what its columns say, whatever columns it names later, and go when the device
+// has the module no more.
+func TestInventory_keepsRowsOfModulesWithTheirColumns(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		e := newEnv(t, db)
+		d := e.device("pc")
+		port := protocol.Column{Name: "port", Title: "P\x1bort", Type: protocol.ColumnInteger}
+		data := `{"key":"a","name":"A","port":22}` + "\n"
+		require.True(t, e.module(d, "ports", data, port))
+		require.False(t, e.module(d, "ports", data, port), "the server has them")
+		require.Empty(t, e.told(d), "it was no inventory of the computer")
+
+		section, rows, err := e.inventory.Rows(t.Context(), d.ID, "module-ports", "", "", 10)
+		require.NoError(t, err)
+		require.Equal(t, []protocol.Column{{Name: "port", Title: "Port", Type: protocol.ColumnInteger}}, section.Columns)
+		require.Equal(t, "22", fmt.Sprint(rows[0]["port"]))
+
+		// Other columns: the same rows are wanted again, and those that are kept keep the columns that they fit.
+		wide := []protocol.Column{port, {Name: "program", Type: protocol.ColumnText}}
+		h := head(map[string]string{"module-ports": data})
+		h.Sections[0].Columns = wide
+		answer, err := e.inventory.Head(t.Context(), d, h)
+		require.NoError(t, err)
+		require.Equal(t, []string{"module-ports"}, answer.Want)
+		section, _, err = e.inventory.Rows(t.Context(), d.ID, "module-ports", "", "", 10)
+		require.NoError(t, err)
+		require.Len(t, section.Columns, 1)
+		require.NoError(t, e.put(d, "module-ports", data))
+		require.False(t, e.module(d, "ports", data, wide...))
+
+		// A failed run keeps rows and columns.
+		e.send(d, map[string]string{"module-ports": ""})
+		section, rows, err = e.inventory.Rows(t.Context(), d.ID, "module-ports", "", "", 10)
+		require.NoError(t, err)
+		require.Len(t, rows, 1)
+		require.Len(t, section.Columns, 2)
+		require.Contains(t, section.Problem, "on fire")
+
+		// Rows that do not fit are refused.
+		bad := `{"key":"a","name":"A","port":"many"}` + "\n"
+		h = head(map[string]string{"module-ports": bad})
+		h.Sections[0].Columns = wide
+		_, err = e.inventory.Head(t.Context(), d, h)
+		require.NoError(t, err)
+		require.Equal(t, fault.Invalid, fault.CodeOf(e.put(d, "module-ports", bad)))
+
+		e.send(d, map[string]string{"cpus": e.lines(protocol.CPU{Row: row("socket-0")})})
+		require.Len(t, e.told(d), 1, "the first inventory")
+		require.NoError(t, e.inventory.DeviceFacts(t.Context(), d.ID, protocol.Facts{Modules: []string{"module:ports"}}))
+		s, err := e.inventory.Get(t.Context(), d.ID)
+		require.NoError(t, err)
+		require.Len(t, s.Sections, 2)
+		require.NoError(t, e.inventory.DeviceFacts(t.Context(), d.ID, protocol.Facts{Modules: []string{"module:other"}}))
+		s, err = e.inventory.Get(t.Context(), d.ID)
+		require.NoError(t, err)
+		require.Len(t, s.Sections, 1)
+		require.Equal(t, "cpus", s.Sections[0].Name)
+	})
+}
+
 // All that one device may have of the database is bounded, whatever its sections are called.
 func TestInventory_refusesTooMuchOfOneDevice(t *testing.T) {
 	t.Parallel()

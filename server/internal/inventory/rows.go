@@ -59,8 +59,9 @@ func (r rows) remark() string {
 	}
 }
 
-// read unpacks, checks, decodes and cleans the rows of an upload.
-func read(u Upload) (rows, error) {
+// read unpacks, checks, decodes and cleans the rows of an upload. Columns are those of a module's section.
+func read(u Upload, columns []protocol.Column) (rows, error) {
+	decode := decoder(u.Section, columns)
 	unpacked, err := gzip.NewReader(bytes.NewReader(u.Packed))
 	if err != nil {
 		return rows{}, refuse("section %s is not packed by gzip: %v", u.Section, err)
@@ -88,7 +89,7 @@ func read(u Upload) (rows, error) {
 		if n > protocol.MaxSectionRows {
 			return rows{}, fault.New(fault.TooLarge, "section %s has over %d rows", u.Section, protocol.MaxSectionRows)
 		}
-		key, value, err := decodeRow(u.Section, line)
+		key, value, err := decode(line)
 		if err != nil {
 			return rows{}, refuse("row %d of section %s: %v", n, u.Section, err)
 		}
@@ -137,6 +138,14 @@ func nextLine(in *bufio.Reader, section string, n int) ([]byte, error) {
 	default:
 		return nil, refuse("section %s is damaged: %v", section, err)
 	}
+}
+
+// decoder is how the rows of a section are read.
+func decoder(section string, columns []protocol.Column) func(line []byte) (key string, value any, err error) {
+	if _, ok := protocol.SectionModule(section); ok {
+		return func(line []byte) (string, any, error) { return decodeModuleRow(columns, line) }
+	}
+	return func(line []byte) (string, any, error) { return decodeRow(section, line) }
 }
 
 // decodeRow returns a row's key and the cleaned row: a pointer to the section's type, or a map.

@@ -62,11 +62,14 @@ func TestRead_refuses(t *testing.T) {
 		"null":               {upload(t, "unknown", "null\n"), fault.Invalid},
 		"wrong type":         {upload(t, "cpus", `{"key":"a","cores":"many"}`+"\n"), fault.Invalid},
 		"number too large":   {upload(t, "cpus", `{"key":"a","cores":1e30}`+"\n"), fault.Invalid},
+		"no column":          {upload(t, "module-ports", `{"key":"a","name":"A","extra":1}`+"\n"), fault.Invalid},
+		"no integer":         {upload(t, "module-ports", `{"key":"a","name":"A","port":"22"}`+"\n"), fault.Invalid},
+		"module's no key":    {upload(t, "module-ports", `{"name":"A","port":22}`+"\n"), fault.Invalid},
 		"deep nesting":       {upload(t, "cpus", `{"key":"a","x":`+strings.Repeat("[", 15000)+"\n"), fault.Invalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := read(c.up)
+			_, err := read(c.up, ports())
 			require.Equal(t, c.code, fault.CodeOf(err), "%v", err)
 			require.Less(t, len(err.Error()), 400, "an error repeats little of what came")
 		})
@@ -91,7 +94,7 @@ func manyRows(n, length int) string {
 func TestRead_cleans(t *testing.T) {
 	t.Parallel()
 	r, err := read(upload(t, "users", `{"key":"ann","name":"  a\u001b[31mn\u0000n\u202e\n","uid":"7","groups":["a\tb","","\u0007"],"shell":"`+
-		strings.Repeat("é", 700)+`","no_such_field":1,"system":true}`+"\n"))
+		strings.Repeat("é", 700)+`","no_such_field":1,"system":true}`+"\n"), nil)
 	require.NoError(t, err)
 	u, ok := r.values[0].(*protocol.User)
 	require.True(t, ok)
@@ -103,14 +106,14 @@ func TestRead_cleans(t *testing.T) {
 	require.Len(t, kept, 1)
 	require.NotContains(t, kept[0], "no_such_field")
 
-	r, err = read(upload(t, "software", `{"key":"k","size_bytes":-5,"installed_at":"0001-01-01T00:00:00Z"}`+"\n"))
+	r, err = read(upload(t, "software", `{"key":"k","size_bytes":-5,"installed_at":"0001-01-01T00:00:00Z"}`+"\n"), nil)
 	require.NoError(t, err)
 	p, ok := r.values[0].(*protocol.Software)
 	require.True(t, ok)
 	require.Zero(t, p.SizeBytes)
 	require.Nil(t, p.InstalledAt)
 
-	r, err = read(upload(t, "gadgets", `{"key":"k","n":12345678901234567890,"deep":{"a":{"b":{"c":{"d":{"e":1}}}}},"text":"a\u0000b","l":[[[[[1]]]]]}`+"\n"))
+	r, err = read(upload(t, "gadgets", `{"key":"k","n":12345678901234567890,"deep":{"a":{"b":{"c":{"d":{"e":1}}}}},"text":"a\u0000b","l":[[[[[1]]]]]}`+"\n"), nil)
 	require.NoError(t, err)
 	require.Empty(t, r.values)
 	kept, err = search(r.content, "12345678901234567890", "", 10)
@@ -119,9 +122,31 @@ func TestRead_cleans(t *testing.T) {
 	require.Equal(t, "map[a:map[b:map[c:<nil>]]]", fmt.Sprint(kept[0]["deep"]))
 }
 
+// ports are the columns of a module's section.
+func ports() []protocol.Column {
+	return []protocol.Column{
+		{Name: "port", Type: protocol.ColumnInteger}, {Name: "program", Type: protocol.ColumnText}, {Name: "since", Type: protocol.ColumnTime},
+	}
+}
+
+func TestRead_cleansRowsOfModulesByTheirColumns(t *testing.T) {
+	t.Parallel()
+	r, err := read(upload(t, "module-ports", `{"key":"22","name":"s\u001b[1msh","port":2.2e1,"program":"a\u202e`+strings.Repeat("é", 700)+
+		`","since":"2026-01-02T03:04:05+02:00"}`+"\n"+`{"key":"80"}`+"\n"), ports())
+	require.NoError(t, err)
+	require.Equal(t, 2, r.count)
+	kept, err := search(r.content, "", "", 10)
+	require.NoError(t, err)
+	require.Equal(t, "s[1msh", kept[0]["name"])
+	require.Equal(t, "22", fmt.Sprint(kept[0]["port"]))
+	require.Equal(t, "a"+strings.Repeat("é", maxText-1), kept[0]["program"])
+	require.Equal(t, "2026-01-02T01:04:05Z", kept[0]["since"])
+	require.Len(t, kept[1], 2)
+}
+
 func TestRead_leavesRowsWithUnusableKeysOut(t *testing.T) {
 	t.Parallel()
-	r, err := read(upload(t, "filesystems", `{"key":"/a"}`+"\n"+`{"key":"/b\u0007"}`+"\n"+`{"key":"/c`+strings.Repeat("c", 600)+`"}`+"\n"+`{"key":"/d"}`+"\n"))
+	r, err := read(upload(t, "filesystems", `{"key":"/a"}`+"\n"+`{"key":"/b\u0007"}`+"\n"+`{"key":"/c`+strings.Repeat("c", 600)+`"}`+"\n"+`{"key":"/d"}`+"\n"), nil)
 	require.NoError(t, err)
 	require.Equal(t, 2, r.count)
 	require.Contains(t, r.remark(), "2 rows")
@@ -133,7 +158,7 @@ func TestRead_leavesRowsWithUnusableKeysOut(t *testing.T) {
 
 // Whatever comes as a section, what is kept of it is bounded and clean, and reads back as what was counted.
 func FuzzRead(f *testing.F) {
-	sections := append(allTypes(), "gadgets")
+	sections := append(allTypes(), "gadgets", "module-ports")
 	for i := range sections {
 		f.Add(i, []byte(`{"key":"a","name":"A","cores":2,"addresses":["x"],"since":"2026-01-01T00:00:00Z","bytes":-1}`+"\n"))
 	}
@@ -141,7 +166,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(2, []byte(`{"KEY":"a","key":"b","x":[[[[[[{}]]]]]],"y":1e999}`+"\n"))
 	f.Fuzz(func(t *testing.T, n int, data []byte) {
 		section := sections[uint(n)%uint(len(sections))]
-		r, err := read(upload(t, section, string(data)))
+		r, err := read(upload(t, section, string(data)), ports())
 		if err != nil {
 			require.NotEqual(t, fault.Internal, fault.CodeOf(err), "%v", err)
 			return

@@ -32,6 +32,9 @@ type sectionRow struct {
 	NamedAt     time.Time
 	CollectedAt *time.Time
 	ReceivedAt  *time.Time
+	// Columns are those of the kept rows, NamedColumns those of the newest inventory; JSON, of modules only.
+	Columns      string
+	NamedColumns string
 }
 
 func (sectionRow) TableName() string { return "inventory_sections" }
@@ -43,12 +46,15 @@ func (r sectionRow) section() Section {
 	}
 	return Section{
 		Name: r.Section, Rows: r.RowCount, Problem: problem + r.Remark,
-		CollectedAt: r.CollectedAt, ReceivedAt: r.ReceivedAt, NamedAt: r.NamedAt,
+		CollectedAt: r.CollectedAt, ReceivedAt: r.ReceivedAt, NamedAt: r.NamedAt, Columns: decodeColumns(r.Columns),
 	}
 }
 
-// has reports whether the rows of the digest are there, cleaned as they are cleaned now.
-func (r sectionRow) has(sha256 string) bool { return r.SHA256 == sha256 && r.Cleaning == cleaning }
+// has reports whether the rows of the digest are there, cleaned as they are cleaned now and by the columns
+// that were named last.
+func (r sectionRow) has(sha256 string) bool {
+	return r.SHA256 == sha256 && r.Cleaning == cleaning && r.Columns == r.NamedColumns
+}
 
 // of is a device's section.
 func of(tx *gorm.DB, deviceID, section string) *gorm.DB {
@@ -73,6 +79,9 @@ func (s *sections) head(ctx context.Context, d Device, head protocol.InventoryHe
 		}
 		for _, h := range head.Sections {
 			row, there := byName[h.Name]
+			if h.SHA256 != "" {
+				row.NamedColumns = encodeColumns(h)
+			}
 			if h.SHA256 != "" && !row.has(h.SHA256) {
 				want = append(want, h.Name)
 			}
@@ -84,7 +93,9 @@ func (s *sections) head(ctx context.Context, d Device, head protocol.InventoryHe
 		if err := drop(tx, d.ID, byName, len(head.Sections), now); err != nil {
 			return err
 		}
-		if len(known) > 0 || len(head.Sections) == 0 {
+		own := func(name string) bool { _, ok := protocol.SectionModule(name); return !ok }
+		if slices.ContainsFunc(known, func(r sectionRow) bool { return own(r.Section) }) ||
+			!slices.ContainsFunc(head.Sections, func(h protocol.SectionHead) bool { return own(h.Name) }) {
 			return nil
 		}
 		made, err = event.Add(tx, now, []event.Event{{
@@ -99,13 +110,13 @@ func (s *sections) head(ctx context.Context, d Device, head protocol.InventoryHe
 // name notes that an inventory has the section.
 func name(tx *gorm.DB, deviceID string, h protocol.SectionHead, row sectionRow, there bool, at, now time.Time) error {
 	if !there {
-		row = sectionRow{DeviceID: deviceID, Section: h.Name, Content: []byte{}, Problem: h.Problem, NamedAt: now}
+		row = sectionRow{DeviceID: deviceID, Section: h.Name, Content: []byte{}, Problem: h.Problem, NamedAt: now, NamedColumns: row.NamedColumns}
 		if err := tx.Create(&row).Error; err != nil {
 			return fmt.Errorf("keep section %s: %w", h.Name, err)
 		}
 		return nil
 	}
-	values := map[string]any{"problem": h.Problem, "named_at": now}
+	values := map[string]any{"problem": h.Problem, "named_at": now, "named_columns": row.NamedColumns}
 	if h.SHA256 != "" && row.has(h.SHA256) {
 		values["collected_at"] = at
 	}
@@ -141,13 +152,44 @@ func drop(tx *gorm.DB, deviceID string, others map[string]sectionRow, named int,
 	return nil
 }
 
-// confirm reports whether the rows are there already.
-func (s *sections) confirm(ctx context.Context, deviceID string, u Upload) (bool, error) {
+// keepModules removes the sections of modules that the device has no more.
+func (s *sections) keepModules(ctx context.Context, deviceID string, modules []string) (removed int64, err error) {
+	kept := make([]string, len(modules))
+	for i, name := range modules {
+		kept[i] = protocol.ModuleSection(name)
+	}
+	err = s.db.Tx(ctx, func(tx *gorm.DB) error {
+		if err := software.Lock(tx, deviceID); err != nil {
+			return err
+		}
+		var names []string
+		if err := tx.Model(&sectionRow{}).Where("device_id = ?", deviceID).Pluck("section", &names).Error; err != nil {
+			return fmt.Errorf("read inventory: %w", err)
+		}
+		gone := slices.DeleteFunc(names, func(name string) bool {
+			_, ok := protocol.SectionModule(name)
+			return !ok || slices.Contains(kept, name)
+		})
+		if len(gone) == 0 {
+			return nil
+		}
+		res := tx.Where("device_id = ? AND section IN ?", deviceID, gone).Delete(&sectionRow{})
+		if res.Error != nil {
+			return fmt.Errorf("remove sections of modules: %w", res.Error)
+		}
+		removed = res.RowsAffected
+		return nil
+	})
+	return removed, err
+}
+
+// confirm reports whether the rows are there already, and by which columns they are to be read.
+func (s *sections) confirm(ctx context.Context, deviceID string, u Upload) (known bool, columns []protocol.Column, err error) {
 	row, err := take(s.db.With(ctx).Omit("content"), deviceID, u.Section)
 	if err != nil {
-		return false, err
+		return false, nil, err
 	}
-	return row.has(u.SHA256), nil
+	return row.has(u.SHA256), decodeColumns(row.NamedColumns), nil
 }
 
 func take(tx *gorm.DB, deviceID, section string) (sectionRow, error) {
@@ -167,7 +209,8 @@ type incoming struct {
 	device   Device
 	upload   Upload
 	rows     rows
-	software software.List // of the section of that name
+	columns  []protocol.Column // of a module's section
+	software software.List     // of the section of that name
 	now      time.Time
 	low      int // percent
 }
@@ -182,6 +225,10 @@ func (s *sections) put(ctx context.Context, in incoming) (made []event.Event, er
 		old, err := take(tx, in.device.ID, in.upload.Section)
 		if err != nil || old.has(in.upload.SHA256) {
 			return err
+		}
+		columns := encodeColumns(protocol.SectionHead{Name: in.upload.Section, Columns: in.columns})
+		if columns != old.NamedColumns {
+			return fault.New(fault.Conflict, "another inventory has named other columns of section %s meanwhile; send the head again", in.upload.Section)
 		}
 		if err := fits(tx, in); err != nil {
 			return err
@@ -204,7 +251,7 @@ func (s *sections) put(ctx context.Context, in incoming) (made []event.Event, er
 		}
 		err = of(tx, in.device.ID, in.upload.Section).UpdateColumns(map[string]any{
 			"sha256": in.upload.SHA256, "cleaning": state, "content": in.rows.content, "row_count": in.rows.count,
-			"remark": in.rows.remark(), "collected_at": in.upload.CollectedAt, "received_at": in.now,
+			"remark": in.rows.remark(), "collected_at": in.upload.CollectedAt, "received_at": in.now, "columns": columns,
 		}).Error
 		if err != nil {
 			return fmt.Errorf("keep section %s: %w", in.upload.Section, err)

@@ -2,6 +2,7 @@ package task
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -90,6 +91,25 @@ func (s *Service) Inventory(ctx context.Context, deviceID string, sections []str
 		}
 	}
 	return s.askOne(ctx, wish{deviceID, protocol.TaskInventory, protocol.InventoryTask{Sections: sections}}, by)
+}
+
+// Module asks a device to run a module from outside, with parameters that its schema is to allow; nil for its
+// own. Whether the device has such a module, and allows the parameters, it says itself. An open task with the
+// same parameters is taken.
+func (s *Service) Module(ctx context.Context, deviceID, name string, parameters map[string]any, by string) (id string, err error) {
+	input := protocol.ModuleTask{Name: name}
+	if len(parameters) > 0 {
+		if input.Parameters, err = json.Marshal(parameters); err != nil {
+			return "", fault.Field("body.parameters", "the parameters cannot be told to a device: %v", err)
+		}
+	}
+	if err := input.Validate(); err != nil {
+		if protocol.ValidModule(name) {
+			return "", fault.Field("body.parameters", "%s", err.Error())
+		}
+		return "", fault.New(fault.NotFound, "%.60q is not the name of a module", name)
+	}
+	return s.askOne(ctx, wish{deviceID, protocol.TaskModule, input}, by)
 }
 
 // Remove asks a device's agent to leave this server. An open task that does is taken.

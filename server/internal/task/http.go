@@ -23,7 +23,7 @@ const mostNamed = 20
 
 // FilterParams are the query parameters that narrow a list of tasks.
 type FilterParams struct {
-	Kind  string `query:"kind" enum:"inventory,uninstall,remove"`
+	Kind  string `query:"kind" enum:"inventory,uninstall,remove,module"`
 	State string `query:"state" enum:"assigned,accepted,started,waiting,succeeded,failed,refused,interrupted,cancelled"`
 	Open  string `query:"open" enum:"true,false"`
 }
@@ -57,6 +57,13 @@ type (
 		Body struct {
 			BatchID string `json:"batch_id"`
 			Tasks   []Task `json:"tasks" doc:"one per device"`
+		}
+	}
+	moduleInput struct {
+		ID   string `path:"id" maxLength:"64"`
+		Name string `path:"name" maxLength:"32" doc:"as in the facts of the device, without \"module:\""`
+		Body struct {
+			Parameters map[string]any `json:"parameters,omitempty" doc:"they take the place of the module's own of the same names; the module's JSON Schema, on the device, must allow them"`
 		}
 	}
 	inventoryInput struct {
@@ -100,6 +107,14 @@ func (a *API) Register(h huma.API) {
 		Summary: "Ask a device for an inventory now", DefaultStatus: http.StatusAccepted,
 	}, func(ctx context.Context, in *inventoryInput) (*taskOutput, error) {
 		id, err := a.service.Inventory(ctx, in.ID, in.Body.Sections, user.FromContext(ctx).Name)
+		return a.show(ctx, id, err)
+	})
+	api.Register(h, huma.Operation{
+		OperationID: "run-device-module", Method: http.MethodPost, Path: "/devices/{id}/modules/{name}/run", Tags: tags,
+		Summary: "Ask a device to run a module from outside now; its rows become the section module-NAME of the inventory", DefaultStatus: http.StatusAccepted,
+	}, func(ctx context.Context, in *moduleInput) (*taskOutput, error) {
+		id, err := a.service.Module(ctx, in.ID, in.Name, in.Body.Parameters, user.FromContext(ctx).Name)
+		audit.Detail(ctx, "module", in.Name)
 		return a.show(ctx, id, err)
 	})
 	api.Register(h, huma.Operation{

@@ -18,8 +18,8 @@ type wish struct {
 	input    any // of protocol.Task
 }
 
-// ask makes the tasks in one transaction, or none of them. A device that is asked twice for an inventory or
-// for its removal keeps the task that it has.
+// ask makes the tasks in one transaction, or none of them. A device that is asked twice for an inventory, for
+// its removal or for the same run of a module keeps the task that it has.
 func (s *taskStore) ask(ctx context.Context, wishes []wish, batchID, who string, newID func() (string, error)) ([]string, effects, error) {
 	deviceIDs := make([]string, len(wishes))
 	for i, wanted := range wishes {
@@ -93,6 +93,14 @@ func standing(wanted wish, open []*taskRow) (id string, err error) {
 				return "", fmt.Errorf("read input of task %s: %w", t.ID, err)
 			}
 			if covers(has.Sections, input.Sections) {
+				return t.ID, nil
+			}
+		case protocol.ModuleTask:
+			var has protocol.ModuleTask
+			if err := json.Unmarshal([]byte(t.Input), &has); err != nil {
+				return "", fmt.Errorf("read input of task %s: %w", t.ID, err)
+			}
+			if has.Name == input.Name && string(has.Parameters) == string(input.Parameters) { // both as this server writes them
 				return t.ID, nil
 			}
 		case protocol.UninstallTask:

@@ -38,6 +38,8 @@ func succeeded(kind string, items []protocol.TaskItem) string {
 	switch {
 	case kind == protocol.TaskInventory:
 		return "succeeded: the inventory is here"
+	case kind == protocol.TaskModule:
+		return "succeeded: the module has run"
 	case kind == protocol.TaskRemove:
 		return "succeeded: the agent has left"
 	case len(items) > 0:
@@ -78,6 +80,11 @@ var phrases = map[protocol.Reason]string{
 	protocol.ReasonRetryBackoff:  "the device tries again later",
 	protocol.ReasonRestarted:     "the agent was restarted",
 	protocol.ReasonNoStatus:      "the device cannot tell how it ended",
+	protocol.ReasonExitCode:      "the exit code means failure",
+	protocol.ReasonSignal:        "ended by a signal",
+	protocol.ReasonMemory:        "over its memory limit",
+	protocol.ReasonParameters:    "the module does not take these parameters",
+	protocol.ReasonNoModule:      "the device has no such module, or finds it not safe to run",
 	protocol.ReasonByAdmin:       "ended by an administrator",
 	protocol.ReasonDeviceRemoved: "the device was removed",
 }

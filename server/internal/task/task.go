@@ -1,5 +1,5 @@
 // Package task keeps the tasks of devices that are not deployments: an inventory now, programs to
-// uninstall, and the agent's own removal.
+// uninstall, modules from outside to run, and the agent's own removal.
 //
 // Every change of state is one transaction together with its timeline row. A device's report is
 // acknowledged only after the commit that holds it, and counts once however often it is sent; states never

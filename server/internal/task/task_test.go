@@ -2,6 +2,7 @@ package task_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -139,6 +140,48 @@ func TestOffer_orderAndWhoMayHaveWhat(t *testing.T) {
 		require.Zero(t, e.open(dev))
 		_, err = e.svc.Remove(t.Context(), dev, "ann")
 		require.True(t, fault.Is(err, fault.Conflict), "%v", err)
+	})
+}
+
+func TestModule_fromRequestToResult(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, e *env) {
+		dev := e.device()
+		tcp := map[string]any{"protocol": "tcp", "ports": []any{22, 80}}
+		id, err := e.svc.Module(t.Context(), dev, "ports", tcp, "ann")
+		require.NoError(t, err)
+		same, err := e.svc.Module(t.Context(), dev, "ports", tcp, "bob")
+		require.NoError(t, err)
+		require.Equal(t, id, same, "the same run is asked for once")
+		plain, err := e.svc.Module(t.Context(), dev, "ports", nil, "ann")
+		require.NoError(t, err)
+		require.NotEqual(t, id, plain)
+		inventory, err := e.svc.Inventory(t.Context(), dev, nil, "ann")
+		require.NoError(t, err)
+		require.Equal(t, []string{inventory, id, plain}, e.offered(dev, protocol.DeviceActive))
+		require.Equal(t, []string{inventory}, e.offered(dev, protocol.DeviceQuarantined))
+
+		list, err := e.svc.Offer(t.Context(), dev, protocol.DeviceActive)
+		require.NoError(t, err)
+		require.Equal(t, "ports", list[1].Module.Name)
+		require.JSONEq(t, `{"protocol":"tcp","ports":[22,80]}`, string(list[1].Module.Parameters))
+		require.NoError(t, list[1].Validate())
+		shown := e.get(id)
+		require.Equal(t, "ports", shown.Module)
+		require.Equal(t, "tcp", shown.Parameters["protocol"])
+		require.Nil(t, e.get(plain).Parameters)
+
+		e.say(dev, report(shown, protocol.StateStarted, ""))
+		e.say(dev, report(shown, protocol.StateFailed, protocol.ReasonMemory))
+		require.Equal(t, "failed: over its memory limit", e.get(id).Summary)
+		e.say(dev, report(e.get(plain), protocol.StateSucceeded, protocol.ReasonDone))
+		require.Equal(t, "succeeded: the module has run", e.get(plain).Summary)
+		for _, name := range []string{"", "../x", "Ports"} {
+			_, err = e.svc.Module(t.Context(), dev, name, nil, "ann")
+			require.True(t, fault.Is(err, fault.NotFound), "%v", err)
+		}
+		_, err = e.svc.Module(t.Context(), dev, "ports", map[string]any{"x": strings.Repeat("x", 64<<10)}, "ann")
+		require.True(t, fault.Is(err, fault.Invalid), "%v", err)
 	})
 }
 

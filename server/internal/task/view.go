@@ -14,7 +14,7 @@ type Task struct {
 	ID            string              `json:"id"`
 	DeviceID      string              `json:"device_id"`
 	Hostname      string              `json:"hostname" doc:"of the device when it was asked"`
-	Kind          string              `json:"kind" enum:"inventory,uninstall,remove"`
+	Kind          string              `json:"kind" enum:"inventory,uninstall,remove,module"`
 	BatchID       string              `json:"batch_id" doc:"shared by the tasks that were asked for together"`
 	State         protocol.State      `json:"state"`
 	Reason        protocol.Reason     `json:"reason"`
@@ -24,6 +24,8 @@ type Task struct {
 	Software      []string            `json:"software,omitempty" doc:"keys of the programs to uninstall"`
 	StopAtFailure bool                `json:"stop_at_failure,omitempty"`
 	LimitSeconds  int                 `json:"limit_seconds,omitempty" doc:"for each program; none is ten minutes"`
+	Module        string              `json:"module,omitempty" doc:"name of the module that is run"`
+	Parameters    map[string]any      `json:"parameters,omitempty" doc:"of the module's run; none: the module's own"`
 	Items         []protocol.TaskItem `json:"items,omitempty" doc:"how each program stands, in the order of software, as far as it is known; output only when one task is asked for"`
 	NextTry       *time.Time          `json:"next_try,omitempty" doc:"when a waiting device means to go on"`
 	CreatedBy     string              `json:"created_by"`
@@ -120,6 +122,14 @@ func (r *taskRow) view() (Task, error) {
 	}
 	if u := given.Uninstall; u != nil {
 		t.Software, t.StopAtFailure, t.LimitSeconds = u.Software, u.StopAtFailure, u.LimitSeconds
+	}
+	if m := given.Module; m != nil {
+		t.Module = m.Name
+		if len(m.Parameters) > 0 {
+			if err := json.Unmarshal(m.Parameters, &t.Parameters); err != nil {
+				return Task{}, fmt.Errorf("read parameters of task %s: %w", r.ID, err)
+			}
+		}
 	}
 	if r.Items != "" {
 		if err := json.Unmarshal([]byte(r.Items), &t.Items); err != nil {

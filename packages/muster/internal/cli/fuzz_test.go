@@ -18,6 +18,7 @@ import (
 
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/muster/internal/client"
+	"github.com/muster/muster/packages/protocol"
 	"github.com/muster/muster/packages/trust"
 )
 
@@ -48,6 +49,7 @@ func FuzzRow(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		require.Len(t, row(data), 2)
+		require.Len(t, moduleCells(data, []protocol.Column{{Name: "size", Type: protocol.ColumnBytes}, {Name: "parts", Type: protocol.ColumnTime}}), 3)
 	})
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -138,11 +139,19 @@ func (a *app) showSection(ctx context.Context, api *client.Client, d client.Devi
 	if s.Problem != "" {
 		a.note("muster: the newest inventory has section %s not, or in part: %s", s.Name, s.Problem)
 	}
+	head, cells := []string{"NAME", "DETAILS"}, row
+	if len(s.Columns) > 0 {
+		head = []string{"NAME"}
+		for _, c := range s.Columns {
+			head = append(head, strings.ToUpper(cmp.Or(c.Title, strings.ReplaceAll(c.Name, "_", " "))))
+		}
+		cells = func(item json.RawMessage) []string { return moduleCells(item, s.Columns) }
+	}
 	rows := make([][]string, 0, len(s.Items))
 	for _, item := range s.Items {
-		rows = append(rows, row(item))
+		rows = append(rows, cells(item))
 	}
-	return a.table(s, []string{"NAME", "DETAILS"}, rows)
+	return a.table(s, head, rows)
 }
 
 // row is a row of any section for people: its name, and what else it holds, in its own order.

@@ -51,7 +51,7 @@ func (a *app) taskListCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&device, "device", "", "only of this device: host `name` or id")
-	c.Flags().StringVar(&kind, "kind", "", "only inventory, uninstall or remove")
+	c.Flags().StringVar(&kind, "kind", "", "only inventory, uninstall, remove or module")
 	c.Flags().StringVar(&state, "state", "", "only in this state")
 	c.Flags().BoolVar(&open, "open", false, "only those that are not over")
 	limitFlag(c, &limit)
@@ -89,7 +89,7 @@ func (a *app) showTask(t client.Task) error {
 	}
 	fields := []field{
 		{"Task", t.ID}, {"Kind", t.Kind}, {"Device", t.Hostname + " (" + t.DeviceID + ")"}, {"State", t.Summary}, {"Message", t.Message},
-		{"Sections", strings.Join(t.Sections, ", ")}, {"Next try", when(t.NextTry)},
+		{"Sections", strings.Join(t.Sections, ", ")}, {"Module", t.Module}, {"Parameters", string(t.Parameters)}, {"Next try", when(t.NextTry)},
 		{"Created", when(&t.CreatedAt) + " by " + t.CreatedBy}, {"Finished", when(t.FinishedAt)},
 	}
 	if t.StopAtFailure {

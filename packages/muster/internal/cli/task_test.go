@@ -52,15 +52,23 @@ func (f *fakeServer) taskRoutes(handle func(string, func(*http.Request) (int, an
 	})
 	handle("POST /devices/{id}/remove", func(r *http.Request) (int, any) { return 202, ask("remove", r.PathValue("id"), nil) })
 	handle("POST /devices/{id}/inventory", func(r *http.Request) (int, any) { return 202, ask("inventory", r.PathValue("id"), body(r)) })
+	handle("POST /devices/{id}/modules/{name}/run", func(r *http.Request) (int, any) {
+		in := body(r)
+		in["module"] = r.PathValue("name")
+		return 202, ask("module", r.PathValue("id"), in)
+	})
 	handle("GET /devices/{id}/inventory", func(r *http.Request) (int, any) {
 		return 200, object{
 			"device_id": r.PathValue("id"), "system": object{"os_name": "Debian GNU/Linux", "os_version": "12"},
-			"bios": object{"product": "ThinkPad"}, "sections": []object{{"name": "storage", "rows": 3}, {"name": "monitors", "problem": "no /sys"}},
+			"bios": object{"product": "ThinkPad"}, "sections": []object{{"name": "module-disks", "rows": 3}, {"name": "storage", "rows": 3}, {"name": "monitors", "problem": "no /sys"}},
 		}
 	})
 	handle("GET /devices/{id}/inventory/{section}", func(r *http.Request) (int, any) {
 		out := page(r, []object{{"key": "sda", "name": "Evil\x1b[2J", "size_bytes": 5120, "parts": []string{"sda1"}}, {"key": "sdb", "name": "B"}, {"key": "sdc", "name": "C"}})
 		out["name"], out["rows"], out["problem"] = r.PathValue("section"), 3, "sdd did not answer"
+		if strings.HasPrefix(r.PathValue("section"), "module-") {
+			out["columns"] = []object{{"name": "size_bytes", "title": "Size", "type": "bytes"}}
+		}
 		return 200, out
 	})
 	handle("GET /devices/{id}/software", func(r *http.Request) (int, any) {
@@ -177,6 +185,31 @@ func TestDevice_inventoryAndSoftware(t *testing.T) {
 	require.Zero(t, await(t, done))
 	require.NoError(t, json.Unmarshal([]byte(o.String()), &section), "nothing but the inventory: %s", o)
 	require.Equal(t, []any{"storage"}, f.tasks[0]["sections"])
+}
+
+func TestDevice_modules(t *testing.T) {
+	t.Parallel()
+	f, d := fleet(t)
+	f.devices[0]["facts"] = object{"modules": []string{"deploy", "module:disks", "module:idle"}}
+	out := d.ok("device", "module", "list", "pc-1")
+	require.Contains(t, out, "disks   3")
+	require.Contains(t, out, "idle    0")
+	require.NotContains(t, out, "deploy")
+
+	require.Contains(t, d.ok("device", "module", "run", "pc-1", "disks"), "not yet picked up")
+	require.NotContains(t, f.tasks[0], "parameters")
+	o, _, done := d.begin("device", "module", "run", "pc-1", "disks", "--parameters", `{"path":"/","deep":true}`, "--param", "path=/home", "--param", "most=5", "--wait")
+	require.Eventually(t, func() bool { return f.taskCount() == 2 }, time.Minute, 5*time.Millisecond)
+	f.finishTasks(protocol.StateSucceeded, "succeeded: the module has run")
+	require.Zero(t, await(t, done))
+	require.Equal(t, map[string]any{"path": "/home", "deep": true, "most": 5.0}, f.tasks[1]["parameters"])
+	require.Contains(t, o.String(), "NAME      SIZE")
+	require.Contains(t, o.String(), "5.0 KiB")
+	require.NotContains(t, o.String(), "parts", "columns alone are shown")
+	for _, args := range [][]string{{"--parameters", "[1]"}, {"--param", "x"}, {"--timeout", "1s"}} {
+		code, _, _ := d.run(append([]string{"device", "module", "run", "pc-1", "disks"}, args...)...)
+		require.Equal(t, 2, code, args)
+	}
 }
 
 func TestTask_usage(t *testing.T) {

@@ -26,6 +26,8 @@ type Task struct {
 	Software      []string            `json:"software,omitempty"`
 	StopAtFailure bool                `json:"stop_at_failure,omitempty"`
 	LimitSeconds  int                 `json:"limit_seconds,omitempty"`
+	Module        string              `json:"module,omitempty"`
+	Parameters    json.RawMessage     `json:"parameters,omitempty"`
 	Items         []protocol.TaskItem `json:"items,omitempty"`
 	NextTry       *time.Time          `json:"next_try,omitempty"`
 	CreatedBy     string              `json:"created_by"`
@@ -90,6 +92,13 @@ func (c *Client) AskInventory(ctx context.Context, id string, sections ...string
 	return post[Task](ctx, c, "/devices"+seg(id)+"/inventory", map[string][]string{"sections": append([]string{}, sections...)})
 }
 
+// RunModule asks a device to run a module from outside now; parameters are a JSON object, nil for the module's own.
+func (c *Client) RunModule(ctx context.Context, id, module string, parameters json.RawMessage) (Task, error) {
+	return post[Task](ctx, c, "/devices"+seg(id)+"/modules"+seg(module)+"/run", struct {
+		Parameters json.RawMessage `json:"parameters,omitempty"`
+	}{parameters})
+}
+
 // Section is one section of a device's inventory. Rows are there when one section is asked for.
 type Section struct {
 	Name        string            `json:"name"`
@@ -98,6 +107,7 @@ type Section struct {
 	ReceivedAt  *time.Time        `json:"received_at,omitempty"`
 	NamedAt     *time.Time        `json:"named_at,omitempty"`
 	Problem     string            `json:"problem,omitempty"`
+	Columns     []protocol.Column `json:"columns,omitempty"` // of a module's section
 	Items       []json.RawMessage `json:"items,omitempty"`
 }
 

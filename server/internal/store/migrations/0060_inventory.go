@@ -61,11 +61,19 @@ func inventory() []*gormigrate.Migration {
 		Arch        string    `gorm:"size:40;not null"`
 		Time        time.Time `gorm:"not null;index:idx_software_history_time"`
 	}
+	type columns struct {
+		Columns *string `gorm:"type:text"` // of the rows as they are kept, JSON; null: the section is no module's
+	}
+	type namedColumns struct {
+		NamedColumns *string `gorm:"type:text"` // as the newest inventory names them
+	}
 	return []*gormigrate.Migration{
 		createTable("0060_inventory_sections", "inventory_sections", &section{}),
 		createTable("0061_software_titles", "software_titles", &title{}),
 		createTable("0062_software_versions", "software_versions", &version{}),
 		createTable("0063_device_software", "device_software", &installed{}),
 		createTable("0064_software_history", "software_history", &change{}),
+		addColumn("0065_inventory_columns", "inventory_sections", "Columns", &columns{}),
+		addColumn("0066_inventory_named_columns", "inventory_sections", "NamedColumns", &namedColumns{}),
 	}
 }
