@@ -28,6 +28,7 @@ import (
 	"github.com/muster/muster/server/internal/bus"
 	"github.com/muster/muster/server/internal/deploy"
 	"github.com/muster/muster/server/internal/device"
+	"github.com/muster/muster/server/internal/devicelog"
 	"github.com/muster/muster/server/internal/event"
 	"github.com/muster/muster/server/internal/hub"
 	"github.com/muster/muster/server/internal/ingest"
@@ -55,6 +56,7 @@ type env struct {
 	devices   *device.Service
 	deploy    *deploy.Service
 	tasks     *task.Service
+	logs      *devicelog.Service
 	db        *store.DB
 	reads     *atomic.Int64 // statements that went to the database
 	writes    *atomic.Int64
@@ -83,9 +85,10 @@ func newEnv(t testing.TB, change func(*agentapi.Options)) *env {
 	})
 	e.tasks = task.New(task.Options{DB: db, Devices: e.devices, Live: e.hub, Software: everything{}, Log: log})
 	e.devices.Subscribe(e.tasks.DeviceChanged)
+	e.logs = devicelog.New(devicelog.Options{DB: db, Devices: e.devices, Live: e.hub, Log: log})
 	opt := agentapi.Options{
 		Devices: e.devices, Deployments: e.deploy, Tasks: e.tasks, Inventories: inventories,
-		Reports: ingest.New(ingest.Options{Deployments: e.deploy, Tasks: e.tasks, Devices: e.devices, Log: log}), Live: e.hub, Log: log, Registerer: prometheus.NewRegistry(),
+		Reports: ingest.New(ingest.Options{Deployments: e.deploy, Tasks: e.tasks, Logs: e.logs, Devices: e.devices, Log: log}), Live: e.hub, Log: log, Registerer: prometheus.NewRegistry(),
 		Trust: func(_ context.Context, after int) ([]json.RawMessage, error) {
 			return []json.RawMessage{json.RawMessage(`{"v":1}`), json.RawMessage(`{"v":2}`)}[max(0, min(after, 2)):], nil
 		},

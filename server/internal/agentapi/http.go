@@ -120,6 +120,7 @@ func (a *API) checkInAnswer(c echo.Context, d device.Device, req protocol.CheckI
 	}
 	switch d.State {
 	case protocol.DeviceActive:
+		resp.Log = d.Log
 		packages, next, err := a.opt.Deployments.Offer(ctx, d.ID)
 		if err != nil {
 			return resp, err

@@ -88,6 +88,10 @@ func TestCheckIn_readsTwice(t *testing.T) {
 	}
 	r, w := cost()
 	require.Equal(t, []int64{2, 0}, []int64{r, w})
+	_, err := e.logs.SetFor(t.Context(), id, "debug", time.Hour, "warn", "ann")
+	require.NoError(t, err)
+	r, w = cost()
+	require.Equal(t, []int64{2, 0}, []int64{r, w}, "which log lines to forward stands in the row that is read anyway")
 	inventory, err := e.tasks.Inventory(t.Context(), id, nil, "ann")
 	require.NoError(t, err)
 	r, w = cost()

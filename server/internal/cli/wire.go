@@ -15,6 +15,7 @@ import (
 	"github.com/muster/muster/server/internal/catalog"
 	"github.com/muster/muster/server/internal/deploy"
 	"github.com/muster/muster/server/internal/device"
+	"github.com/muster/muster/server/internal/devicelog"
 	"github.com/muster/muster/server/internal/event"
 	"github.com/muster/muster/server/internal/httpapi"
 	"github.com/muster/muster/server/internal/hub"
@@ -48,6 +49,7 @@ type parts struct {
 	events    *event.Service
 	software  *software.Service
 	inventory *inventory.Service
+	logs      *devicelog.Service
 }
 
 // wire makes every feature with what it needs, and the HTTP side over them.
@@ -85,7 +87,10 @@ func (s *Server) wire(ctx context.Context) (*httpapi.Server, error) {
 		DiskLowPercent: s.cfg.Events.DiskLowPercent,
 	})
 	p.tasks = task.New(task.Options{DB: s.DB, Devices: p.devices, Live: p.hub, Software: p.software, Log: s.log})
-	p.reports = ingest.New(ingest.Options{Deployments: p.deploy, Tasks: p.tasks, Devices: p.devices, Log: s.log, Registerer: s.reg})
+	p.logs = devicelog.New(devicelog.Options{
+		DB: s.DB, Devices: p.devices, Live: p.hub, Log: s.log, Registerer: s.reg, Keep: s.cfg.Logs.Time(), MaxLines: s.cfg.Logs.LinesPerDevice,
+	})
+	p.reports = ingest.New(ingest.Options{Deployments: p.deploy, Tasks: p.tasks, Logs: p.logs, Devices: p.devices, Log: s.log, Registerer: s.reg})
 	p.connect()
 
 	return httpapi.New(httpapi.Options{
@@ -109,6 +114,7 @@ func (s *Server) features() []httpapi.Feature {
 		&inventory.API{Service: s.parts.inventory},
 		&software.API{Service: s.parts.software},
 		&event.API{Service: s.parts.events},
+		&devicelog.API{Service: s.parts.logs},
 		&audit.API{Service: s.parts.audit},
 	}
 }
@@ -124,7 +130,7 @@ func (s *Server) describe(context.Context) (about.Server, error) {
 // background runs what works by itself until the server stops.
 func (s *Server) background(ctx context.Context) {
 	p := &s.parts
-	for _, run := range []func(context.Context){s.CA.Run, p.users.RunCleanup, p.audit.RunCleanup, p.blobs.Run, p.devices.Run, p.deploy.Run, p.tasks.Run, p.events.Run, p.software.Run, giveBackMemory} {
+	for _, run := range []func(context.Context){s.CA.Run, p.users.RunCleanup, p.audit.RunCleanup, p.blobs.Run, p.devices.Run, p.deploy.Run, p.tasks.Run, p.events.Run, p.software.Run, p.logs.Run, giveBackMemory} {
 		s.running.Go(func() { run(ctx) })
 	}
 }

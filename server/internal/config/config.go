@@ -40,6 +40,7 @@ type Config struct {
 	TrustedProxies []string `yaml:"trusted_proxies"`
 	Log            Log      `yaml:"log"`
 	Events         Events   `yaml:"events"`
+	Logs           Logs     `yaml:"logs"`
 }
 
 // Log says how to log.
@@ -57,6 +58,20 @@ type Events struct {
 	SilentAfter string `yaml:"silent_after"`
 	// Keep is how long events are kept.
 	Keep string `yaml:"keep"`
+}
+
+// Logs says how many of the log lines that devices forward are kept.
+type Logs struct {
+	// Keep is how long lines are kept, written as 36h or 30d.
+	Keep string `yaml:"keep"`
+	// LinesPerDevice is how many lines of one device are kept.
+	LinesPerDevice int `yaml:"lines_per_device"`
+}
+
+// Time is Keep; zero is what Validate refuses.
+func (l Logs) Time() time.Duration {
+	keep, _ := duration(l.Keep)
+	return keep
 }
 
 // Times are SilentAfter and Keep; zero is what Validate refuses.
@@ -88,6 +103,7 @@ func Default() Config {
 		Data: defaultData(), Name: name, Listen: ":8443", HTTP: "localhost:8080",
 		Log:    Log{Level: "info", Format: logging.Text},
 		Events: Events{DiskLowPercent: 10, SilentAfter: "24h", Keep: "180d"},
+		Logs:   Logs{Keep: "30d", LinesPerDevice: 20_000},
 	}
 }
 
@@ -205,6 +221,7 @@ func (c Config) Validate() error {
 		add("log.format", "%q is unknown; write text or json", c.Log.Format)
 	}
 	problems = append(problems, c.Events.validate()...)
+	problems = append(problems, c.Logs.validate()...)
 	return errors.Join(problems...)
 }
 
@@ -219,6 +236,16 @@ func (e Events) validate() (problems []error) {
 		if d, err := duration(t.text); err != nil || d < t.least {
 			problems = append(problems, fault.Field(t.field, "%s: %q is not a time of at least %s; write 36h or 180d", t.field, t.text, t.least))
 		}
+	}
+	return problems
+}
+
+func (l Logs) validate() (problems []error) {
+	if d, err := duration(l.Keep); err != nil || d < time.Hour {
+		problems = append(problems, fault.Field("logs.keep", "logs.keep: %q is not a time of at least an hour; write 36h or 30d", l.Keep))
+	}
+	if l.LinesPerDevice < 100 || l.LinesPerDevice > 10_000_000 {
+		problems = append(problems, fault.Field("logs.lines_per_device", "logs.lines_per_device: %d is not between 100 and 10 million", l.LinesPerDevice))
 	}
 	return problems
 }

@@ -40,10 +40,12 @@ func TestLoad_goodFiles(t *testing.T) {
 		PublicURLs:     []string{"https://muster.example.org:9443", "https://[2001:db8::7]:9443"},
 		TrustedProxies: []string{"10.0.0.0/8"}, Log: config.Log{Level: "debug", Format: "json"},
 		Events: config.Events{DiskLowPercent: 5, SilentAfter: "36h", Keep: "30d"},
+		Logs:   config.Logs{Keep: "7d", LinesPerDevice: 5000},
 	}, c)
 	silent, keep := c.Events.Times()
 	require.Equal(t, 36*time.Hour, silent)
 	require.Equal(t, 30*24*time.Hour, keep)
+	require.Equal(t, 7*24*time.Hour, c.Logs.Time())
 	require.Equal(t, slog.LevelDebug, c.LogLevel())
 	require.Len(t, c.Proxies(), 1)
 	require.Equal(t, c.Database, c.DatabaseURL())
@@ -76,6 +78,7 @@ func TestValidate_listsAllProblems(t *testing.T) {
 		`http: "0.0.0.0:8080" is open to other computers`, `metrics: "nowhere"`, `public_urls: "http://plain.example.org"`,
 		`public_urls: "https://x/path"`, `trusted_proxies: "10.0.0.1"`, `log.level: "loud"`, `log.format: "xml"`,
 		"events.disk_low_percent: 0", `events.silent_after: "5s"`, `events.keep: "forever"`,
+		`logs.keep: "5m"`, "logs.lines_per_device: 0",
 	} {
 		require.ErrorContains(t, err, want)
 	}

@@ -37,7 +37,9 @@ type Device struct {
 	QuarantineReason string
 	EnrolledAt       time.Time
 	LastSeenAt       *time.Time
-	OpenTasks        int            // that are not deployments
+	OpenTasks        int                  // that are not deployments
+	Log              *protocol.LogSetting // as it holds now; nil when the device is to forward no log lines
+	LogSetBy         string
 	Facts            protocol.Facts // not filled by Authenticate
 	Footprint        *Footprint     // filled by Get; nil when the agent has told none
 

@@ -50,6 +50,13 @@ type deviceRow struct {
 	LastSeenAt       *time.Time
 	UpdatedAt        time.Time
 	OpenTasks        int // kept by package task
+
+	// Kept by package devicelog.
+	LogLevel       string // empty: off
+	LogUntil       *time.Time
+	LogAfter       string
+	LogFollowUntil *time.Time
+	LogSetBy       string
 }
 
 func (deviceRow) TableName() string { return "devices" }
@@ -67,8 +74,27 @@ func (r deviceRow) device() Device {
 		ID: r.ID, State: r.State, Hostname: r.Hostname, OS: r.OS, OSName: r.OSName, OSVersion: r.OSVersion,
 		Arch: r.Arch, AgentVersion: r.AgentVersion, TrustVersion: r.TrustVersion, QuarantineReason: r.QuarantineReason,
 		EnrolledAt: r.EnrolledAt, LastSeenAt: r.LastSeenAt, OpenTasks: r.OpenTasks,
+		Log: r.logSetting(store.Now()), LogSetBy: r.LogSetBy,
 		machineID: r.MachineID, instanceID: r.InstanceID, pastInstances: strings.Fields(r.PastInstances),
 	}
+}
+
+// logSetting is what of the row holds at this time: what has run out by then is left out.
+func (r deviceRow) logSetting(now time.Time) *protocol.LogSetting {
+	l := protocol.LogSetting{Level: r.LogLevel, Until: r.LogUntil, After: r.LogAfter, Follow: r.LogFollowUntil}
+	if l.Level == "" {
+		l.Level = protocol.LogOff
+	}
+	if l.Until == nil || !now.Before(*l.Until) {
+		l.Level, l.Until, l.After = l.At(now), nil, ""
+	}
+	if l.Follow != nil && !now.Before(*l.Follow) {
+		l.Follow = nil
+	}
+	if l == (protocol.LogSetting{Level: protocol.LogOff}) {
+		return nil
+	}
+	return &l
 }
 
 func (s *deviceStore) first(ctx context.Context, id string, omit ...string) (deviceRow, error) {

@@ -1,5 +1,5 @@
 // Package ingest takes the reports of devices, by HTTPS and by WebSocket alike, and hands each to the feature
-// that it is about: deployments, other tasks, or the device itself.
+// that it is about: deployments, other tasks, log lines, or the device itself.
 //
 // It keeps nothing. What a part has acknowledged is committed; a part that fails fails all, and the device
 // sends everything again, which every part takes any number of times. agentapi calls Take.
@@ -25,6 +25,11 @@ type Tasks interface {
 	Ingest(ctx context.Context, deviceID string, reports []protocol.Report) (ack protocol.Ack, gone bool, err error)
 }
 
+// Logs take reports that hold log lines.
+type Logs interface {
+	Ingest(ctx context.Context, deviceID string, reports []protocol.Report) (protocol.Ack, error)
+}
+
 // Devices take facts, unless they have newer ones.
 type Devices interface {
 	UpdateFacts(ctx context.Context, id string, facts protocol.Facts) error
@@ -34,6 +39,7 @@ type Devices interface {
 type Options struct {
 	Deployments Deployments           // required
 	Tasks       Tasks                 // required
+	Logs        Logs                  // required
 	Devices     Devices               // required
 	Log         *slog.Logger          // required
 	Registerer  prometheus.Registerer // nil: no metrics
@@ -77,6 +83,13 @@ func (s *Service) Take(ctx context.Context, deviceID string, reports []protocol.
 		}
 		merge(part)
 	}
+	if len(sorted.logs) > 0 {
+		part, err := s.opt.Logs.Ingest(ctx, deviceID, sorted.logs)
+		if err != nil {
+			return protocol.Ack{}, false, err
+		}
+		merge(part)
+	}
 	if len(sorted.tasks) > 0 { // last: the device may leave with one of them
 		part, left, err := s.opt.Tasks.Ingest(ctx, deviceID, sorted.tasks)
 		if err != nil {
@@ -91,7 +104,7 @@ func (s *Service) Take(ctx context.Context, deviceID string, reports []protocol.
 }
 
 // sorted are reports by what they are about.
-type sorted struct{ facts, deployments, tasks []protocol.Report }
+type sorted struct{ facts, deployments, logs, tasks []protocol.Report }
 
 // sort looks at the kind of each report, no further: the parts check the rest, and deployments refuse what is
 // of no kind.
@@ -101,6 +114,8 @@ func sort(reports []protocol.Report) sorted {
 		switch {
 		case r.Kind == protocol.ReportFacts:
 			out.facts = append(out.facts, r)
+		case r.Kind == protocol.ReportLog:
+			out.logs = append(out.logs, r)
 		case r.Kind == protocol.ReportTask && r.Task != nil && r.Task.Kind != protocol.TaskDeploy && r.Task.Kind != "":
 			out.tasks = append(out.tasks, r)
 		default:

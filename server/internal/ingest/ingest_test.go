@@ -19,10 +19,10 @@ import (
 
 // parts remember what each was given. fails names the part that cannot take anything now.
 type parts struct {
-	deployments, tasks []string // ids of reports
-	facts              []string // host names
-	fails              string
-	gone               bool
+	deployments, tasks, logs []string // ids of reports
+	facts                    []string // host names
+	fails                    string
+	gone                     bool
 }
 
 var errDown = errors.New("down")
@@ -42,6 +42,16 @@ func (d deployments) Ingest(_ context.Context, _ string, reports []protocol.Repo
 		return protocol.Ack{}, errDown
 	}
 	d.deployments = append(d.deployments, ids(reports)...)
+	return protocol.Ack{IDs: ids(reports)}, nil
+}
+
+type logs struct{ *parts }
+
+func (l logs) Ingest(_ context.Context, _ string, reports []protocol.Report) (protocol.Ack, error) {
+	if l.fails == "logs" {
+		return protocol.Ack{}, errDown
+	}
+	l.logs = append(l.logs, ids(reports)...)
 	return protocol.Ack{IDs: ids(reports)}, nil
 }
 
@@ -81,21 +91,23 @@ func facts(hostname string, at time.Time) protocol.Report {
 func TestTake_routesAndMerges(t *testing.T) {
 	t.Parallel()
 	p := &parts{gone: true}
-	s := ingest.New(ingest.Options{Deployments: deployments{p}, Tasks: tasks{p}, Devices: p, Log: slog.New(slog.DiscardHandler)})
+	s := ingest.New(ingest.Options{Deployments: deployments{p}, Tasks: tasks{p}, Logs: logs{p}, Devices: p, Log: slog.New(slog.DiscardHandler)})
 	now := time.Now()
 	deployment, odd, empty := about(protocol.ReportDeployment, nil), about("news", nil), about(protocol.ReportTask, nil)
 	notBegun, older := about(protocol.ReportTask, &protocol.TaskReport{Kind: protocol.TaskDeploy}), about(protocol.ReportTask, &protocol.TaskReport{})
+	lines := about(protocol.ReportLog, nil)
 	uninstall, remove := about(protocol.ReportTask, &protocol.TaskReport{Kind: protocol.TaskUninstall}), about(protocol.ReportTask, &protocol.TaskReport{Kind: protocol.TaskRemove})
 	first, last := facts("old", now.Add(-time.Hour)), facts("new", now)
 	bad := facts("bad", now)
 	bad.ID = strings.Repeat("x", 1000)
-	ack, gone, err := s.Take(t.Context(), "d", []protocol.Report{uninstall, deployment, last, odd, bad, notBegun, first, remove, older, empty})
+	ack, gone, err := s.Take(t.Context(), "d", []protocol.Report{uninstall, deployment, last, odd, bad, notBegun, first, remove, older, empty, lines})
 	require.NoError(t, err)
 	require.True(t, gone)
 	require.Equal(t, ids([]protocol.Report{deployment, odd, notBegun, older, empty}), p.deployments)
 	require.Equal(t, ids([]protocol.Report{uninstall, remove}), p.tasks)
+	require.Equal(t, []string{lines.ID}, p.logs)
 	require.Equal(t, []string{"new"}, p.facts, "the newest say all that the others said")
-	require.ElementsMatch(t, append(slices.Clone(p.deployments), last.ID, first.ID, remove.ID), ack.IDs)
+	require.ElementsMatch(t, append(slices.Clone(p.deployments), last.ID, first.ID, lines.ID, remove.ID), ack.IDs)
 	require.Len(t, ack.Refused, 2)
 	require.Len(t, ack.Refused[0].ID, 64)
 
@@ -109,11 +121,11 @@ func TestTake_routesAndMerges(t *testing.T) {
 
 func TestTake_oneThatFailsFailsAll(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"facts", "deployments", "tasks"} {
+	for _, name := range []string{"facts", "deployments", "logs", "tasks"} {
 		p := &parts{fails: name, gone: true}
-		s := ingest.New(ingest.Options{Deployments: deployments{p}, Tasks: tasks{p}, Devices: p, Log: slog.New(slog.DiscardHandler)})
+		s := ingest.New(ingest.Options{Deployments: deployments{p}, Tasks: tasks{p}, Logs: logs{p}, Devices: p, Log: slog.New(slog.DiscardHandler)})
 		ack, gone, err := s.Take(t.Context(), "d", []protocol.Report{
-			facts("pc", time.Now()), about(protocol.ReportDeployment, nil), about(protocol.ReportTask, &protocol.TaskReport{Kind: protocol.TaskRemove}),
+			facts("pc", time.Now()), about(protocol.ReportDeployment, nil), about(protocol.ReportLog, nil), about(protocol.ReportTask, &protocol.TaskReport{Kind: protocol.TaskRemove}),
 		})
 		require.ErrorIs(t, err, errDown, name)
 		require.False(t, gone, name)

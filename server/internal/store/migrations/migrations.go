@@ -18,6 +18,7 @@ func All() []*gormigrate.Migration {
 	all = append(all, task()...)
 	all = append(all, inventory()...)
 	all = append(all, event()...)
+	all = append(all, log()...)
 	return all
 }
 
