@@ -89,6 +89,24 @@ func (c *cgroup) kill() {
 	_ = os.WriteFile(filepath.Join(c.dir, "cgroup.kill"), []byte("1"), 0)
 }
 
+// limitMemory limits the memory of all processes in the cgroup together. It does nothing where the kernel's
+// memory controller is not handed down to us; whoever watches the processes ends them then.
+func (c *cgroup) limitMemory(bytes int64) {
+	_ = os.WriteFile(filepath.Join(c.dir, "memory.oom.group"), []byte("1"), 0) // all of them go, not the largest alone
+	_ = os.WriteFile(filepath.Join(c.dir, "memory.swap.max"), []byte("0"), 0)
+	_ = os.WriteFile(filepath.Join(c.dir, "memory.max"), []byte(strconv.FormatInt(bytes, 10)), 0)
+}
+
+// killedForMemory reports whether the kernel ended processes in the cgroup for its memory limit.
+func (c *cgroup) killedForMemory() bool {
+	for _, line := range lines(filepath.Join(c.dir, "memory.events")) {
+		if n, ok := strings.CutPrefix(line, "oom_kill "); ok && n != "0" {
+			return true
+		}
+	}
+	return false
+}
+
 // close removes the cgroup unless processes of the command live on in it.
 func (c *cgroup) close() {
 	_ = c.file.Close()

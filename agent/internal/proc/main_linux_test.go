@@ -32,6 +32,8 @@ func TestMain(m *testing.M) {
 			os.Exit(startAndHang(os.Args[2]))
 		case "start-task": // a resident that starts a task and is then killed
 			os.Exit(startTaskAndHang(os.Args[2]))
+		case "start-program": // a resident whose task runs a program
+			os.Exit(startProgramAndHang(os.Args[2]))
 		case "start-tasks": // a resident of an ordinary user
 			os.Exit(startTasks(os.Args[2]))
 		}
@@ -55,6 +57,9 @@ type testInput struct {
 
 // testTask is what the task processes of the tests do.
 func testTask(name string) func(context.Context, []byte, func(any) error) error {
+	if name == "program" {
+		return runProgramTask
+	}
 	return func(ctx context.Context, raw []byte, emit func(any) error) error {
 		var in testInput
 		if err := json.Unmarshal(raw, &in); err != nil {

@@ -1,12 +1,13 @@
 // Package proc is the only place of the agent that starts other programs.
 //
-// There are three ways to start one:
+// There are four ways to start one:
 //
 //   - StartRunner starts a runner: a small process of the same binary, in a session of its own, that
 //     carries out the command of one deployment attempt, at normal priority. It holds an inherited lock, writes output and
 //     exit status into the attempt's folder and outlives a killed resident or task.
 //   - StartTask starts a task process of the same binary (`task NAME`): idle priority, JSON in on its
 //     standard input, JSON lines out on descriptor 3, gone when its standard input ends.
+//   - RunProgram runs a program from outside for a task process, and ends with it: time and memory are limited.
 //   - Output runs a short command of the system and returns what it printed.
 //
 // After a crash of the agent, or of the machine, Inspect tells from the attempt's folder alone how far

@@ -1,12 +1,21 @@
 package proc
 
-import "time"
+import (
+	"strconv"
+	"strings"
+	"time"
+)
 
 // treeOptions say what a tree of processes is for.
 type treeOptions struct {
 	// runner: the command of a package. Orphans of the command belong to this process, so that nothing escapes
 	// the time limit.
-	runner   bool
+	runner bool
+	// program: a program from outside, that a task runs. It has no runner and ends with the task; orphans of it
+	// belong to the task, too.
+	program bool
+	// memory is the limit of the whole tree, in bytes; 0 sets none.
+	memory   int64
 	priority priority
 }
 
@@ -43,4 +52,18 @@ func (t *tree) awaitEmpty(limit time.Duration, act func()) {
 		act()
 		time.Sleep(killTick) // other processes' ends cannot be waited for, only looked at
 	}
+}
+
+// groupMemory adds up what `ps -o pgid=,rss=` tells of one process group: a line for each process, in KiB.
+func groupMemory(ps []byte, group int) (bytes int64) {
+	for line := range strings.Lines(string(ps)) {
+		fields := strings.Fields(line)
+		if len(fields) != 2 || fields[0] != strconv.Itoa(group) {
+			continue
+		}
+		if n, err := strconv.ParseInt(fields[1], 10, 32); err == nil && n > 0 {
+			bytes += n << 10
+		}
+	}
+	return bytes
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+	"time"
 )
 
 // tree is a started process and its process group. Unlike on Linux, a child that makes a group or session
@@ -52,6 +53,26 @@ func (t *tree) kill() { _ = syscall.Kill(-t.pid, syscall.SIGKILL) }
 func (t *tree) alive() bool { return syscall.Kill(-t.pid, 0) == nil }
 
 func (t *tree) close() {}
+
+// prepareProgram makes nothing but the standard descriptors reach a program.
+func prepareProgram() error {
+	sealDescriptors()
+	return nil
+}
+
+// memoryTick is how often the memory of a program is looked at, which takes a process here.
+const memoryTick = 2 * time.Second
+
+// memory is how much the processes of the group have resident, in bytes.
+func (t *tree) memory() (int64, bool) {
+	out, err := exec.Command("/bin/ps", "-A", "-o", "pgid=,rss=").Output()
+	if err != nil {
+		return 0, false
+	}
+	return groupMemory(out, t.pid), true
+}
+
+func (t *tree) outOfMemory() bool { return false }
 
 // endChildren has nothing to go by here: children of a task have groups of their own.
 func endChildren() {}

@@ -4,9 +4,12 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,12 +26,19 @@ type tree struct {
 	seen    map[identity]bool
 	cgroup  *cgroup
 	reaping chan os.Signal
+	held    chan struct{} // closed to let go of the thread that started a program
 }
 
 // prepareRunner makes this process a runner: orphans of the command become its children, files are made
 // with sane permissions, and no descriptor but the standard ones reaches the command.
 func prepareRunner() error {
 	syscall.Umask(0o022)
+	sealDescriptors()
+	return os.NewSyscallError("prctl", unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+}
+
+// prepareProgram lets what a program leaves behind become a child of this process, and so part of its tree.
+func prepareProgram() error {
 	sealDescriptors()
 	return os.NewSyscallError("prctl", unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
 }
@@ -57,23 +67,31 @@ func selfPath() (string, error) {
 
 // startTree starts cmd in a process group of its own.
 func startTree(cmd *exec.Cmd, opts treeOptions) (*tree, error) {
-	t := &tree{seen: make(map[identity]bool), spares: !opts.runner}
+	whole := opts.runner || opts.program // of this process
+	t := &tree{seen: make(map[identity]bool), spares: !whole}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if opts.runner {
+	start := func() error { return startWithPriority(cmd, opts.priority) }
+	if opts.program {
+		start = func() error { return t.startHeld(cmd) }
+	}
+	if whole {
 		t.cgroup = newCgroup()
 	}
 	if t.cgroup != nil {
 		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, t.cgroup.fd()
 	}
-	err := startWithPriority(cmd, opts.priority)
+	if t.cgroup != nil && opts.memory > 0 {
+		t.cgroup.limitMemory(opts.memory)
+	}
+	err := start()
 	if err != nil && t.cgroup != nil {
 		// The command did not start. It may be the cgroup's fault, so once more without it.
 		t.cgroup.close()
 		t.cgroup = nil
-		retry := &exec.Cmd{Path: cmd.Path, Args: cmd.Args, Dir: cmd.Dir, Env: cmd.Env, Stdout: cmd.Stdout,
-			Stderr: cmd.Stderr, SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
+		retry := &exec.Cmd{Path: cmd.Path, Args: cmd.Args, Dir: cmd.Dir, Env: cmd.Env, Stdin: cmd.Stdin, Stdout: cmd.Stdout,
+			Stderr: cmd.Stderr, ExtraFiles: cmd.ExtraFiles, SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
 		*cmd = *retry
-		err = startWithPriority(cmd, opts.priority)
+		err = start()
 	}
 	if err != nil {
 		return nil, err
@@ -83,12 +101,67 @@ func startTree(cmd *exec.Cmd, opts treeOptions) (*tree, error) {
 		p, _ := parseStat(data) // it is there until cmd.Wait
 		t.start = p.start
 	}
-	if opts.runner {
+	if whole {
 		t.root = os.Getpid()
 		t.reap()
 	}
 	return t, nil
 }
+
+// startHeld starts a program that is killed together with this process. The kernel watches the thread that
+// started it, so that stays until close.
+func (t *tree) startHeld(cmd *exec.Cmd) error {
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	result, held := make(chan error, 1), make(chan struct{})
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		err := cmd.Start()
+		result <- err
+		if err == nil {
+			<-held
+		}
+	}()
+	if err := <-result; err != nil {
+		return err
+	}
+	t.held = held
+	// When the computer runs out of memory, this is to go before anything else.
+	_ = os.WriteFile("/proc/"+strconv.Itoa(cmd.Process.Pid)+"/oom_score_adj", []byte("1000"), 0)
+	return nil
+}
+
+// memoryTick is how often the memory of a program is looked at.
+const memoryTick = 200 * time.Millisecond
+
+// memory is how much the processes of the tree have resident, in bytes; what several of them share counts for
+// each.
+func (t *tree) memory() (int64, bool) {
+	var pages int64
+	for _, p := range t.members() {
+		data, err := os.ReadFile("/proc/" + strconv.Itoa(p.pid) + "/statm")
+		if err != nil {
+			continue // it has ended
+		}
+		pages += residentPages(data)
+	}
+	return pages * int64(os.Getpagesize()), true
+}
+
+// residentPages reads /proc/PID/statm: "total resident shared …", in pages.
+func residentPages(statm []byte) int64 {
+	fields := strings.Fields(string(statm))
+	if len(fields) < 2 {
+		return 0
+	}
+	n, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return max(n, 0)
+}
+
+// outOfMemory reports whether the kernel ended processes of the tree for the memory limit of its control group.
+func (t *tree) outOfMemory() bool { return t.cgroup != nil && t.cgroup.killedForMemory() }
 
 // reap takes away the orphans that end while the command runs. The command's own process is left to
 // cmd.Wait.
@@ -200,6 +273,9 @@ func (t *tree) close() {
 	}
 	if t.cgroup != nil {
 		t.cgroup.close()
+	}
+	if t.held != nil {
+		close(t.held)
 	}
 }
 

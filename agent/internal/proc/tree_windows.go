@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/windows"
@@ -120,6 +121,17 @@ func (t *tree) alive() bool {
 		uint32(unsafe.Sizeof(info)), nil)
 	return err == nil && info.active > 0
 }
+
+// prepareProgram has nothing to do: handles are passed on only when named.
+func prepareProgram() error { return nil }
+
+// memoryTick is how often the memory of a program is looked at.
+const memoryTick = time.Second
+
+// memory cannot be told yet: programs from outside are not run on Windows.
+func (t *tree) memory() (int64, bool) { return 0, false }
+
+func (t *tree) outOfMemory() bool { return false }
 
 func (t *tree) close() { _ = windows.CloseHandle(t.job) }
 
