@@ -51,7 +51,7 @@ func newMariaDB() (*mariaDB, error) {
 	}
 	data, socket := filepath.Join(dir, "data"), filepath.Join(dir, "s")
 	// In a common tmpdir servers that start at once delete each other's temporary tables.
-	own := []string{"--no-defaults", "--datadir=" + data, "--tmpdir=" + dir}
+	own := []string{"--no-defaults", "--datadir=" + data, "--tmpdir=" + dir, "--innodb-log-file-size=16M"}
 	if os.Getuid() == 0 {
 		own = append(own, "--user=root")
 	}
@@ -64,7 +64,7 @@ func newMariaDB() (*mariaDB, error) {
 	args = append(args, "--skip-networking", "--socket="+socket, "--pid-file="+filepath.Join(dir, "pid"),
 		// Tests lose nothing by a power cut.
 		"--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--skip-log-bin", "--innodb-buffer-pool-size=64M",
-		"--innodb-log-file-size=16M", "--performance-schema=OFF", "--max-connections=500")
+		"--performance-schema=OFF", "--max-connections=500")
 	cmd := exec.Command("sh", args...)
 	if _, err := cmd.StdinPipe(); err != nil { // held open until the process ends
 		return nil, err
