@@ -19,7 +19,8 @@ func (a *app) deviceCommand() *cobra.Command {
 		a.deviceStep("show", "Show a device, by id or host name", "", (*client.Client).Device),
 		a.deviceStep("approve", "Let a pending or quarantined device work", "", (*client.Client).ApproveDevice),
 		a.deviceStep("revoke", "End a device's identity: it must be enrolled anew", "Revoke", (*client.Client).RevokeDevice),
-		a.deviceSoftwareCommand(), a.deviceInventoryCommand(), a.deviceUninstallCommand(), a.deviceModuleCommand(), a.deviceRemoveCommand())
+		a.deviceSoftwareCommand(), a.deviceInventoryCommand(), a.deviceUninstallCommand(), a.deviceModuleCommand(), a.deviceRemoveCommand(),
+		a.deviceLogCommand(), a.deviceLogLevelCommand())
 }
 
 func (a *app) deviceListCommand() *cobra.Command {

@@ -46,7 +46,10 @@ type fakeServer struct {
 	devices     []object
 	deployments []object
 	tasks       []object
-	content     []byte // of the one upload
+	logs        []object // oldest first
+	logSetting  object
+	asked       []string // queries for logs
+	content     []byte   // of the one upload
 	upload      object
 	cuts        int // how many PATCH requests are cut in the middle
 	lieDigest   bool
@@ -71,6 +74,7 @@ func newFake(t *testing.T) *fakeServer {
 	f.deviceRoutes(handle)
 	f.trustRoutes(handle)
 	f.taskRoutes(handle)
+	f.logRoutes(handle)
 	mux.HandleFunc("GET /api/v1/events", f.events)
 	f.Server = httptest.NewUnstartedServer(mux)
 	f.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // refused handshakes are what is tested

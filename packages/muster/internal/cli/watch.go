@@ -202,6 +202,11 @@ func (n *nudges) connected() bool { return len(n.live) > 0 }
 // listen receives events of one type until ctx ends, connecting again and again. Failing at that is no error:
 // polling goes on.
 func (a *app) listen(ctx context.Context, api *client.Client, thing string) *nudges {
+	return a.listenTo(ctx, api, func(e client.Event) bool { return e.Type == thing })
+}
+
+// listenTo is listen for the events that matter.
+func (a *app) listenTo(ctx context.Context, api *client.Client, matters func(client.Event) bool) *nudges {
 	n := &nudges{nudge: make(chan struct{}, 1), live: make(chan struct{}, 1)}
 	hint := func() {
 		select {
@@ -214,7 +219,7 @@ func (a *app) listen(ctx context.Context, api *client.Client, thing string) *nud
 	go func() {
 		for ctx.Err() == nil {
 			_ = api.Events(ctx, func() { wait.Reset(); n.live <- struct{}{}; hint() }, func(e client.Event) {
-				if e.Type == thing {
+				if matters(e) {
 					hint()
 				}
 			})

@@ -1,0 +1,257 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/muster/internal/client"
+	"github.com/muster/muster/packages/protocol"
+)
+
+// followFor is how long a device is asked to forward at once; it is asked again before that ends, and stops by
+// itself soon after nobody asks any more.
+const followFor = 5 * time.Minute
+
+// logFlags narrow what `muster device log` shows.
+type logFlags struct {
+	follow             bool
+	task, level, since string
+	grep               string
+	limit              int
+}
+
+func (a *app) deviceLogCommand() *cobra.Command {
+	var f logFlags
+	c := &cobra.Command{
+		Use: "log DEVICE", Short: "Show the log lines that a device's agent has forwarded",
+		Long: `Show the log lines that a device's agent has forwarded to the server, the newest last.
+
+What an agent forwards is set by muster device log-level. With --follow, lines are shown as they come, until
+interrupted; with --json as well, each is one line of JSON.`,
+		Example: `  muster device log pc-17 --level warn --since 24h
+  muster device log pc-17 --task deploy --grep "exit code"
+  muster device log pc-17 --follow`,
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(c *cobra.Command, argv []string) error {
+			query, err := a.logQuery(f)
+			if err != nil {
+				return err
+			}
+			api, err := a.connect()
+			if err != nil {
+				return err
+			}
+			d, err := findDevice(c.Context(), api, argv[0])
+			if err != nil {
+				return err
+			}
+			query.Set("device_id", d.ID)
+			if f.follow {
+				return a.followLog(c.Context(), api, d, query, f.limit)
+			}
+			lines, err := api.Logs(c.Context(), query, f.limit)
+			if err != nil {
+				return err
+			}
+			slices.Reverse(lines)
+			if a.json {
+				return a.printJSON(lines)
+			}
+			return a.logLines(lines)
+		},
+	}
+	c.Flags().BoolVarP(&f.follow, "follow", "f", false, "show lines as they come")
+	c.Flags().StringVar(&f.task, "task", "", "only lines of this `kind` of task; core is the agent itself")
+	c.Flags().StringVar(&f.level, "level", "", "only lines of this `level` and worse: debug, info, warn, error")
+	c.Flags().StringVar(&f.since, "since", "", "only lines since a `time`, like 2026-12-01T22:00:00Z, or for so long: 90m, 24h")
+	c.Flags().StringVar(&f.grep, "grep", "", "only lines that contain `text`")
+	limitFlag(c, &f.limit)
+	return c
+}
+
+// logQuery is what the flags ask the server for, the newest lines first.
+func (a *app) logQuery(f logFlags) (url.Values, error) {
+	if f.level != "" && !slices.Contains(protocol.LogLevels, f.level) {
+		return nil, usage("--level %q is none of %s", f.level, strings.Join(protocol.LogLevels, ", "))
+	}
+	q := url.Values{"task": {f.task}, "level": {f.level}, "q": {f.grep}}
+	if f.since != "" {
+		t, err := time.Parse(time.RFC3339, f.since)
+		if err != nil {
+			d, err := time.ParseDuration(f.since)
+			if err != nil || d < 0 {
+				return nil, usage("--since %q is neither a time like 2026-12-01T22:00:00Z nor a duration like 24h", f.since)
+			}
+			t = a.Now().Add(-d)
+		}
+		q.Set("from", t.UTC().Format(time.RFC3339Nano))
+	}
+	return q, nil
+}
+
+// logLines prints lines as an agent writes them.
+func (a *app) logLines(lines []client.LogLine) error {
+	for _, l := range lines {
+		if a.json {
+			data, err := json.Marshal(l)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(a.Out, "%s\n", data)
+			continue
+		}
+		fmt.Fprintf(a.Out, "%s [%s][%s] %s\n", when(&l.Time), clean(l.Task), strings.ToUpper(clean(l.Level)), clean(l.Message))
+	}
+	return nil
+}
+
+// followLog shows the newest lines and then each that comes, until ctx ends. Events of the server are hints to
+// look at once; without them it looks every Poll.
+func (a *app) followLog(ctx context.Context, api *client.Client, d client.Device, query url.Values, limit int) error {
+	newest, err := api.Logs(ctx, url.Values{"device_id": {d.ID}}, 1) // before the rest, so that nothing is passed over
+	if err != nil {
+		return err
+	}
+	lines, err := api.Logs(ctx, query, limit)
+	if err != nil {
+		return err
+	}
+	after := ""
+	if newest = append(lines[:min(len(lines), 1):1], newest...); len(newest) > 0 {
+		after = newest[0].ID
+	}
+	slices.Reverse(lines)
+	if err := a.logLines(lines); err != nil {
+		return err
+	}
+	n := a.listenTo(ctx, api, func(e client.Event) bool { return e.Type == "log" && (e.DeviceID == "" || e.DeviceID == d.ID) })
+	query.Set("order", "oldest")
+	var asked time.Time
+	for away := false; ; {
+		if a.Now().Sub(asked) > followFor/2 {
+			setting, err := api.FollowDeviceLog(ctx, d.ID, followFor)
+			switch {
+			case err == nil:
+				a.saySilent(setting, asked.IsZero())
+				asked = a.Now()
+			case !fault.Retryable(err) && ctx.Err() == nil:
+				return err
+			}
+		}
+		query.Set("after", after)
+		lines, err := api.Logs(ctx, query, 0)
+		switch {
+		case ctx.Err() != nil: // it was told to stop, which is how this ends
+			return nil
+		case err == nil:
+			away = false
+			if len(lines) > 0 {
+				after = lines[len(lines)-1].ID
+			}
+			if err := a.logLines(lines); err != nil {
+				return err
+			}
+		case !fault.Retryable(err):
+			return err
+		case !away:
+			a.note("muster: %s; waiting for it to come back", sentence(err))
+			away = true
+		}
+		pause := a.Poll
+		if err == nil && n.connected() {
+			pause *= slowdown
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.nudge:
+		case <-time.After(pause):
+		}
+	}
+}
+
+// saySilent tells, once, why no lines will come.
+func (a *app) saySilent(s client.LogSetting, first bool) {
+	switch {
+	case !first:
+	case !s.Allowed:
+		a.note("muster: %s does not forward log lines: its own configuration does not allow this server the task log", s.Hostname)
+	case s.Level == protocol.LogOff:
+		a.note("muster: %s forwards no log lines; to change that for an hour: muster device log-level %s info --for 1h", s.Hostname, s.Hostname)
+	}
+}
+
+func (a *app) deviceLogLevelCommand() *cobra.Command {
+	var in client.NewLogLevel
+	var period time.Duration
+	levels := append([]string{protocol.LogOff}, protocol.LogLevels...)
+	c := &cobra.Command{
+		Use: "log-level DEVICE [LEVEL]", Short: "Show or set from which level on a device forwards log lines",
+		Long: `Show or set from which level on a device's agent forwards its log lines to the server: ` + strings.Join(levels, ", ") + `.
+
+A level for some time ends by itself, also when the server cannot be reached then.`,
+		Example: `  muster device log-level pc-17 debug --for 1h`,
+		Args:    args(cobra.RangeArgs(1, 2)),
+		RunE: func(c *cobra.Command, argv []string) error {
+			if len(argv) == 1 && (period != 0 || in.After != "") {
+				return usage("--for and --after go with a level")
+			}
+			if period < 0 || period%time.Second != 0 {
+				return usage("--for %s is not a number of seconds", period)
+			}
+			api, err := a.connect()
+			if err != nil {
+				return err
+			}
+			d, err := findDevice(c.Context(), api, argv[0])
+			if err != nil {
+				return err
+			}
+			var got client.LogSetting
+			if len(argv) == 1 {
+				got, err = api.DeviceLog(c.Context(), d.ID)
+			} else {
+				in.Level, in.ForSeconds = argv[1], int(period/time.Second)
+				if !slices.Contains(levels, in.Level) {
+					return usage("%q is none of %s", in.Level, strings.Join(levels, ", "))
+				}
+				got, err = api.SetDeviceLog(c.Context(), d.ID, in)
+			}
+			if err != nil {
+				return err
+			}
+			return a.showLogSetting(got)
+		},
+	}
+	c.Flags().DurationVar(&period, "for", 0, "for how long, at most 168h; 0 is for good")
+	c.Flags().StringVar(&in.After, "after", "", "`level` after that time (default: the one that held before)")
+	return c
+}
+
+func (a *app) showLogSetting(s client.LogSetting) error {
+	level := s.Level
+	if s.Until != nil {
+		level += " until " + when(s.Until) + ", then " + s.After
+	}
+	allowed := "by the device's own configuration"
+	if !s.Allowed {
+		allowed = "no: the device's own configuration does not allow this server the task log, so no lines come"
+	}
+	missing := ""
+	if s.DroppedByDevice+s.DroppedByServer > 0 {
+		missing = fmt.Sprintf("%d were too many for the device, %d for the server", s.DroppedByDevice, s.DroppedByServer)
+	}
+	return a.details(s, []field{
+		{"Device", s.Hostname + " (" + s.DeviceID + ")"}, {"Level", level}, {"Set by", s.SetBy}, {"Followed until", when(s.FollowUntil)},
+		{"Allowed", allowed}, {"Lines kept", strconv.FormatInt(s.Lines, 10)}, {"Lines missing", missing},
+	})
+}
