@@ -244,6 +244,21 @@ func (d *Document) VerifyRelease(envelope []byte) (*release.Release, []string, e
 	return r, ids, nil
 }
 
+// JudgeRelease does for a release what Judge does for an instruction.
+func (d *Document) JudgeRelease(ids []string, names ...string) protocol.Reason {
+	n := d.count(RoleRelease, ids)
+	switch {
+	case d.IsRevoked(names...):
+		return protocol.ReasonRevoked
+	case n >= d.Threshold(RoleRelease):
+		return ""
+	case n > 0:
+		return protocol.ReasonThreshold
+	default:
+		return protocol.ReasonSignature
+	}
+}
+
 // wrongRole turns the refusal of what a key of another role has signed into one that says so: that is a
 // mistake of an author more often than an attack.
 func (d *Document) wrongRole(payloadType string, envelope []byte, err error) error {

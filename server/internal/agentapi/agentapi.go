@@ -1,5 +1,5 @@
 // Package agentapi is what agents call: enrollment, check-in, reports, rotation of secrets,
-// instructions, fragments and the WebSocket, exactly as packages/protocol says.
+// instructions, releases, fragments and the WebSocket, exactly as packages/protocol says.
 //
 // All that comes in is hostile: bodies are bounded before they are read and decoded leniently, and
 // every error leaves as problem+json without inner details. A check-in costs two indexed reads. When
@@ -81,6 +81,8 @@ type Options struct {
 	Trust func(ctx context.Context, after int) ([]json.RawMessage, error)
 	// Instruction returns the signed envelope of a digest.
 	Instruction func(ctx context.Context, sha256 string) ([]byte, error)
+	// Release returns the signed envelope of a release, by its digest.
+	Release func(ctx context.Context, sha256 string) ([]byte, error)
 	// Fragment opens a fragment by its digest.
 	Fragment   func(ctx context.Context, sha256 string) (Fragment, error)
 	Registerer prometheus.Registerer // nil: no metrics
@@ -153,7 +155,8 @@ func (a *API) Register(e *echo.Echo) {
 	e.POST(protocol.PathRotate, a.handle(a.rotate))
 	e.POST(protocol.PathInventory, a.handle(a.inventoryHead))
 	e.PUT(protocol.PathInventory+"/:section", a.handle(a.inventorySection))
-	e.GET(protocol.PathInstruction+"/:sha256", a.handle(a.instruction))
+	e.GET(protocol.PathInstruction+"/:sha256", a.handle(a.signed("instruction", a.opt.Instruction)))
+	e.GET(protocol.PathRelease+"/:sha256", a.handle(a.signed("release", a.opt.Release)))
 	e.GET(protocol.PathFragment+"/:sha256", a.handle(a.fragment))
 	e.HEAD(protocol.PathFragment+"/:sha256", a.handle(a.fragment))
 	e.GET(protocol.PathSocket, a.handle(a.socket))

@@ -1,6 +1,7 @@
 package agentapi
 
 import (
+	"context"
 	"encoding/json"
 	"math"
 	"net/http"
@@ -187,32 +188,35 @@ func (a *API) rotate(c echo.Context) error {
 // but gets nothing that changes a computer.
 func mayWork(d device.Device) error {
 	if d.State != protocol.DeviceActive {
-		return fault.New(fault.Forbidden, "this device is %s and gets no packages", d.State)
+		return fault.New(fault.Forbidden, "this device is %s and gets neither packages nor releases", d.State)
 	}
 	return nil
 }
 
-func (a *API) instruction(c echo.Context) error {
-	d, err := a.authenticate(c)
-	if err != nil {
-		return err
+// signed hands out signed envelopes of one kind by their digest.
+func (a *API) signed(kind string, read func(ctx context.Context, sha256 string) ([]byte, error)) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		d, err := a.authenticate(c)
+		if err != nil {
+			return err
+		}
+		if err := mayWork(d); err != nil {
+			return err
+		}
+		digest := c.Param("sha256")
+		if !protocol.IsSHA256(digest) {
+			return fault.New(fault.NotFound, "there is no %s of this name", kind)
+		}
+		envelope, err := read(c.Request().Context(), digest)
+		if err != nil {
+			return err
+		}
+		header := c.Response().Header()
+		header.Set("Cache-Control", "private, max-age=31536000, immutable")
+		header.Set("ETag", `"`+digest+`"`)
+		header.Set("X-Content-Type-Options", "nosniff")
+		return c.Blob(http.StatusOK, "application/json", envelope)
 	}
-	if err := mayWork(d); err != nil {
-		return err
-	}
-	digest := c.Param("sha256")
-	if !protocol.IsSHA256(digest) {
-		return fault.New(fault.NotFound, "there is no instruction of this name")
-	}
-	envelope, err := a.opt.Instruction(c.Request().Context(), digest)
-	if err != nil {
-		return err
-	}
-	header := c.Response().Header()
-	header.Set("Cache-Control", "private, max-age=31536000, immutable")
-	header.Set("ETag", `"`+digest+`"`)
-	header.Set("X-Content-Type-Options", "nosniff")
-	return c.Blob(http.StatusOK, "application/json", envelope)
 }
 
 func (a *API) fragment(c echo.Context) error {

@@ -258,9 +258,19 @@ func Partials(tx *gorm.DB, ownerIDs []string) (map[string]string, error) {
 	return digests, nil
 }
 
-// AdoptUpload makes a package refer to the fragments of a finished upload and describes the archive.
-// The upload stays and may be used again until it expires.
-func AdoptUpload(tx *gorm.DB, uploadID, ownerID string) (*instruction.Archive, error) {
+// Owns reports whether the owner refers to anything.
+func Owns(tx *gorm.DB, ownerID string) (bool, error) {
+	var n int64
+	if err := tx.Model(&refRow{}).Where("owner_id = ?", ownerID).Limit(1).Count(&n).Error; err != nil {
+		return false, fmt.Errorf("look up references: %w", err)
+	}
+	return n > 0, nil
+}
+
+// AdoptUpload makes a package, or a release, refer to the fragments of a finished upload and describes the
+// archive. from is how many fragments it refers to already. The upload stays and may be used again until it
+// expires.
+func AdoptUpload(tx *gorm.DB, uploadID, ownerID string, from int) (*instruction.Archive, error) {
 	u, err := lockUpload(tx, uploadID)
 	if err != nil {
 		return nil, err
@@ -274,7 +284,7 @@ func AdoptUpload(tx *gorm.DB, uploadID, ownerID string) (*instruction.Archive, e
 	}
 	list := make([]refRow, len(frags))
 	for n, f := range frags {
-		list[n] = refRow{OwnerID: ownerID, Seq: n, SHA256: f.SHA256, Length: f.Length}
+		list[n] = refRow{OwnerID: ownerID, Seq: from + n, SHA256: f.SHA256, Length: f.Length}
 	}
 	if err := tx.CreateInBatches(list, 500).Error; err != nil {
 		return nil, fmt.Errorf("refer to fragments: %w", err)

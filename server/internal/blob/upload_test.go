@@ -280,7 +280,7 @@ func TestCollect(t *testing.T) {
 		kept, err := e.Keep(ctx, []byte("envelope"))
 		require.NoError(t, err)
 		require.NoError(t, db.Tx(ctx, func(tx *gorm.DB) error {
-			archive, err := blob.AdoptUpload(tx, u.ID, "package")
+			archive, err := blob.AdoptUpload(tx, u.ID, "package", 0)
 			require.NoError(t, err)
 			require.Len(t, archive.Fragments, 3)
 			require.Equal(t, "zip", archive.Format)

@@ -98,7 +98,7 @@ func (r rows) create(ctx context.Context, row *packageRow, uploadID string, buil
 	return r.db.Tx(ctx, func(tx *gorm.DB) error {
 		var archive *instruction.Archive
 		if uploadID != "" {
-			a, err := blob.AdoptUpload(tx, uploadID, row.ID)
+			a, err := blob.AdoptUpload(tx, uploadID, row.ID, 0)
 			if fault.Is(err, fault.NotFound) {
 				return fault.Field("body.upload_id", "there is no upload %.40q; it may have expired", uploadID)
 			}

@@ -101,8 +101,12 @@ func (p *parts) agentAPI(log *slog.Logger, reg prometheus.Registerer) *agentapi.
 			}
 			return data, nil
 		},
+		Release: p.release.Signed,
 		Fragment: func(ctx context.Context, sha256 string) (agentapi.Fragment, error) {
 			shared, err := p.catalog.FragmentShared(ctx, sha256)
+			if err == nil && !shared {
+				shared, err = p.release.FragmentShared(ctx, sha256)
+			}
 			if err != nil {
 				return agentapi.Fragment{}, err
 			}

@@ -21,6 +21,7 @@ import (
 	"github.com/muster/muster/server/internal/hub"
 	"github.com/muster/muster/server/internal/ingest"
 	"github.com/muster/muster/server/internal/inventory"
+	"github.com/muster/muster/server/internal/release"
 	"github.com/muster/muster/server/internal/software"
 	"github.com/muster/muster/server/internal/task"
 	"github.com/muster/muster/server/internal/trust"
@@ -44,6 +45,7 @@ type parts struct {
 	devices *device.Service
 	deploy  *deploy.Service
 	tasks   *task.Service
+	release *release.Service
 	reports *ingest.Service
 
 	events    *event.Service
@@ -90,6 +92,9 @@ func (s *Server) wire(ctx context.Context) (*httpapi.Server, error) {
 	p.logs = devicelog.New(devicelog.Options{
 		DB: s.DB, Devices: p.devices, Live: p.hub, Log: s.log, Registerer: s.reg, Keep: s.cfg.Logs.Time(), MaxLines: s.cfg.Logs.LinesPerDevice,
 	})
+	p.release = release.New(release.Options{DB: s.DB, Blobs: p.blobs, Trust: p.trust, Tasks: p.tasks, Log: s.log, Actor: actorName, Notify: func(id string) {
+		p.hub.Notify(hub.Event{Type: "release", ID: id})
+	}})
 	p.reports = ingest.New(ingest.Options{Deployments: p.deploy, Tasks: p.tasks, Logs: p.logs, Devices: p.devices, Log: s.log, Registerer: s.reg})
 	p.connect()
 
@@ -111,6 +116,7 @@ func (s *Server) features() []httpapi.Feature {
 		device.NewAPI(device.APIOptions{Service: s.parts.devices, OpenDeployments: s.parts.deploy.OpenCounts, Enrollment: s.enrollment}),
 		deploy.NewAPI(s.parts.deploy),
 		task.NewAPI(s.parts.tasks),
+		&release.API{Service: s.parts.release},
 		&inventory.API{Service: s.parts.inventory},
 		&software.API{Service: s.parts.software},
 		&event.API{Service: s.parts.events},

@@ -33,6 +33,7 @@ const (
 	HardwareChanged   = "hardware_changed"
 	SystemChanged     = "system_changed"
 	AgentUpdated      = "agent_updated"
+	AgentUpdateFailed = "agent_update_failed"
 	DiskLow           = "disk_low"
 	DiskRecovered     = "disk_recovered"
 	DeviceSilent      = "device_silent"

@@ -19,7 +19,7 @@ type EventView struct {
 	Time     time.Time `json:"time"`
 	DeviceID string    `json:"device_id"`
 	Hostname string    `json:"hostname" doc:"of the device at that time"`
-	Kind     string    `json:"kind" enum:"first_inventory,software_added,software_removed,software_updated,hardware_added,hardware_removed,hardware_changed,system_changed,agent_updated,disk_low,disk_recovered,device_silent,device_back,device_approved,device_quarantined,device_revoked,device_removed"`
+	Kind     string    `json:"kind" enum:"first_inventory,software_added,software_removed,software_updated,hardware_added,hardware_removed,hardware_changed,system_changed,agent_updated,agent_update_failed,disk_low,disk_recovered,device_silent,device_back,device_approved,device_quarantined,device_revoked,device_removed"`
 	Section  string    `json:"section,omitempty" doc:"of the inventory"`
 	Subject  string    `json:"subject,omitempty" doc:"the program, part or file system"`
 	Former   string    `json:"former,omitempty" doc:"what was"`
@@ -32,7 +32,7 @@ type (
 		api.PageParams
 		Query    string    `query:"q" maxLength:"200" doc:"part of host name, subject or message"`
 		DeviceID string    `query:"device_id" maxLength:"64"`
-		Kinds    []string  `query:"kind" maxItems:"20" enum:"first_inventory,software_added,software_removed,software_updated,hardware_added,hardware_removed,hardware_changed,system_changed,agent_updated,disk_low,disk_recovered,device_silent,device_back,device_approved,device_quarantined,device_revoked,device_removed" doc:"one or more kinds, separated by commas"`
+		Kinds    []string  `query:"kind" maxItems:"20" enum:"first_inventory,software_added,software_removed,software_updated,hardware_added,hardware_removed,hardware_changed,system_changed,agent_updated,agent_update_failed,disk_low,disk_recovered,device_silent,device_back,device_approved,device_quarantined,device_revoked,device_removed" doc:"one or more kinds, separated by commas"`
 		Since    time.Time `query:"since" doc:"not before this time"`
 		Until    time.Time `query:"until" doc:"before this time"`
 	}

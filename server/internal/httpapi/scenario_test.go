@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/packages/trust"
 	"github.com/muster/muster/server/internal/api"
 	"github.com/muster/muster/server/internal/servertest"
 )
@@ -39,6 +40,8 @@ type world struct {
 	token *servertest.Client // an API token
 	pc    *servertest.Device // enrolled, with a credential that agents' paths take
 	made  int                // things so far, for names
+
+	releaser *trust.PrivateKey // set by signer
 }
 
 // operation is one of the document.

@@ -122,7 +122,8 @@ func (s *Server) EnrollWith(t testing.TB, admin *Client, hostname string, token 
 		Protocol: protocol.Version, Token: made.Token, Nonce: random(t), SecretSHA256: protocol.HashSecret(secret),
 		Facts: protocol.Facts{
 			Hostname: hostname, OS: "linux", OSName: "Debian GNU/Linux", OSVersion: "12", Arch: "amd64",
-			MachineID: random(t), AgentVersion: "1.0.0", ChangedAt: time.Now().UTC(), TasksAllowed: []string{protocol.TaskDeploy},
+			MachineID: random(t), AgentVersion: "1.0.0", ChangedAt: time.Now().UTC(), TasksAllowed: []string{protocol.TaskDeploy, protocol.TaskUpdate},
+			Modules: []string{protocol.TaskDeploy, protocol.TaskUpdate},
 		},
 	}).JSON(t, http.StatusOK, &joined)
 	require.NotEmpty(t, joined.DeviceID)

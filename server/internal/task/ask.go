@@ -57,7 +57,7 @@ func (s *Service) Uninstall(ctx context.Context, req UninstallRequest) (batchID 
 		for _, key := range one.Software {
 			reported[key] = true
 		}
-		wishes[i] = wish{id, protocol.TaskUninstall, one}
+		wishes[i] = wish{deviceID: id, kind: protocol.TaskUninstall, input: one}
 	}
 	for _, key := range all.Software {
 		if !reported[key] {
@@ -90,7 +90,7 @@ func (s *Service) Inventory(ctx context.Context, deviceID string, sections []str
 			return "", fault.Field("body.sections", "%.60q is not the name of a section", name)
 		}
 	}
-	return s.askOne(ctx, wish{deviceID, protocol.TaskInventory, protocol.InventoryTask{Sections: sections}}, by)
+	return s.askOne(ctx, wish{deviceID: deviceID, kind: protocol.TaskInventory, input: protocol.InventoryTask{Sections: sections}}, by)
 }
 
 // Module asks a device to run a module from outside, with parameters that its schema is to allow; nil for its
@@ -109,12 +109,12 @@ func (s *Service) Module(ctx context.Context, deviceID, name string, parameters 
 		}
 		return "", fault.New(fault.NotFound, "%.60q is not the name of a module", name)
 	}
-	return s.askOne(ctx, wish{deviceID, protocol.TaskModule, input}, by)
+	return s.askOne(ctx, wish{deviceID: deviceID, kind: protocol.TaskModule, input: input}, by)
 }
 
 // Remove asks a device's agent to leave this server. An open task that does is taken.
 func (s *Service) Remove(ctx context.Context, deviceID, by string) (id string, err error) {
-	return s.askOne(ctx, wish{deviceID, protocol.TaskRemove, protocol.RemoveTask{}}, by)
+	return s.askOne(ctx, wish{deviceID: deviceID, kind: protocol.TaskRemove, input: protocol.RemoveTask{}}, by)
 }
 
 func (s *Service) askOne(ctx context.Context, wanted wish, by string) (string, error) {
@@ -130,12 +130,12 @@ func (s *Service) askOne(ctx context.Context, wanted wish, by string) (string, e
 }
 
 func (s *Service) ask(ctx context.Context, wishes []wish, batchID, by string) ([]string, error) {
-	ids, e, err := s.store.ask(ctx, wishes, batchID, by, newID)
+	out, e, err := s.store.ask(ctx, wishes, false, batchID, by, newID)
 	if err != nil {
 		return nil, err
 	}
 	s.tell(ctx, e)
-	return ids, nil
+	return out.ids, nil
 }
 
 // Cancel ends an open task. What the device has begun of it is not stopped, and how it went still enters the

@@ -23,8 +23,8 @@ const mostNamed = 20
 
 // FilterParams are the query parameters that narrow a list of tasks.
 type FilterParams struct {
-	Kind  string `query:"kind" enum:"inventory,uninstall,remove,module"`
-	State string `query:"state" enum:"assigned,accepted,started,waiting,succeeded,failed,refused,interrupted,cancelled"`
+	Kind  string `query:"kind" enum:"inventory,update,uninstall,remove,module"`
+	State string `query:"state" enum:"assigned,accepted,started,waiting,succeeded,failed,refused,interrupted,expired,not_applicable,cancelled"`
 	Open  string `query:"open" enum:"true,false"`
 }
 
@@ -36,8 +36,9 @@ type (
 	listInput  struct {
 		api.PageParams
 		FilterParams
-		DeviceID string `query:"device_id" maxLength:"64"`
-		BatchID  string `query:"batch_id" maxLength:"64"`
+		DeviceID  string `query:"device_id" maxLength:"64"`
+		BatchID   string `query:"batch_id" maxLength:"64"`
+		ReleaseID string `query:"release_id" maxLength:"64" doc:"updates to this release"`
 	}
 	ofDeviceInput struct {
 		ID string `path:"id" maxLength:"64"`
@@ -81,7 +82,9 @@ func (a *API) Register(h huma.API) {
 		OperationID: "list-tasks", Method: http.MethodGet, Path: "/tasks", Tags: tags,
 		Summary: "List tasks that are not deployments, the newest first",
 	}, func(ctx context.Context, in *listInput) (*listOutput, error) {
-		return a.list(ctx, in.PageParams, in.filter(in.DeviceID, in.BatchID), a.service.List)
+		f := in.filter(in.DeviceID, in.BatchID)
+		f.ReleaseID = in.ReleaseID
+		return a.list(ctx, in.PageParams, f, a.service.List)
 	})
 	api.Register(h, huma.Operation{
 		OperationID: "list-device-tasks", Method: http.MethodGet, Path: "/devices/{id}/tasks", Tags: tags,

@@ -20,6 +20,7 @@ const (
 	mostReportID  = 64  // bytes of a malformed report id that are sent back
 	mostReason    = 40
 	mostStatus    = 40
+	mostVersion   = 64
 	mostKey       = 512
 	mostItemText  = 1 << 10
 	mostOthers    = 50
@@ -45,6 +46,8 @@ type incoming struct {
 	reason   protocol.Reason
 	message  string
 	items    string // JSON; empty when the report has none
+	update   *protocol.UpdateResult
+	result   string // update as JSON
 	nextTry  *time.Time
 }
 
@@ -143,6 +146,17 @@ func check(r protocol.Report, now time.Time) (incoming, error) {
 			return in, fmt.Errorf("encode items: %w", err)
 		}
 		in.items = string(encoded)
+	}
+	if u := t.Update; u != nil && in.state.Final() {
+		in.update = &protocol.UpdateResult{
+			From: text.Clean(u.From, mostVersion), To: text.Clean(u.To, mostVersion),
+			Outcome: protocol.UpdateOutcome(text.Clean(string(u.Outcome), mostStatus)),
+		}
+		encoded, err := json.Marshal(in.update)
+		if err != nil {
+			return in, fmt.Errorf("encode result of an update: %w", err)
+		}
+		in.result = string(encoded)
 	}
 	return in, nil
 }

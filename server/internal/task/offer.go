@@ -52,7 +52,7 @@ func mayHave(deviceState, kind string) bool {
 
 // order is when tasks of a kind have their turn.
 func order(kind string) int {
-	return slices.Index([]string{protocol.TaskRemove, protocol.TaskUninstall, protocol.TaskInventory, protocol.TaskModule}, kind)
+	return slices.Index([]string{protocol.TaskRemove, protocol.TaskUpdate, protocol.TaskUninstall, protocol.TaskInventory, protocol.TaskModule}, kind)
 }
 
 // task is the row as the device gets it.
@@ -71,6 +71,9 @@ func (r *taskRow) task() (protocol.Task, error) {
 	case protocol.TaskModule:
 		t.Module = &protocol.ModuleTask{}
 		input = t.Module
+	case protocol.TaskUpdate:
+		t.Update = &protocol.UpdateTask{}
+		input = t.Update
 	default:
 		t.Remove = &protocol.RemoveTask{}
 		input = t.Remove

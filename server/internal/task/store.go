@@ -12,6 +12,7 @@ import (
 
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/server/internal/event"
 	"github.com/muster/muster/server/internal/store"
 )
 
@@ -43,6 +44,8 @@ type taskRow struct {
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
 	FinishedAt  *time.Time
+	ReleaseID   *string // of an update
+	Result      string  // JSON, of an update that is over
 }
 
 func (taskRow) TableName() string { return "tasks" }
@@ -65,9 +68,13 @@ func (timelineRow) TableName() string { return "task_timeline" }
 
 // deviceRow is what tasks know of a device.
 type deviceRow struct {
-	ID       string
-	Hostname string
-	State    string
+	ID           string
+	Hostname     string
+	State        string
+	OS           string `gorm:"column:os"`
+	Arch         string
+	AgentVersion string
+	Facts        string
 }
 
 // Sources of a timeline row.
@@ -96,6 +103,7 @@ type effects struct {
 	changed []change
 	wake    []string
 	removed []string // devices
+	events  []event.Event
 }
 
 // do runs fn in a transaction that holds the devices, so that two changes of one device, on whatever node,
@@ -142,7 +150,7 @@ func (w *work) devices(ids []string) (map[string]deviceRow, error) {
 	found := map[string]deviceRow{}
 	for part := range slices.Chunk(ids, chunk) {
 		var list []deviceRow
-		if err := w.tx.Table("devices").Select("id", "hostname", "state").Where("id IN ?", part).Find(&list).Error; err != nil {
+		if err := w.tx.Table("devices").Select("id", "hostname", "state", "os", "arch", "agent_version", "facts").Where("id IN ?", part).Find(&list).Error; err != nil {
 			return nil, fmt.Errorf("read devices: %w", err)
 		}
 		for _, d := range list {
@@ -268,7 +276,7 @@ func (s *taskStore) timeline(ctx context.Context, id string) ([]timelineRow, err
 func (s *taskStore) list(ctx context.Context, f Filter) ([]taskRow, error) {
 	tx := s.db.With(ctx).Order("id DESC").Limit(f.Limit)
 	for column, value := range map[string]string{
-		"device_id": f.DeviceID, "kind": f.Kind, "state": f.State, "batch_id": f.BatchID,
+		"device_id": f.DeviceID, "kind": f.Kind, "state": f.State, "batch_id": f.BatchID, "release_id": f.ReleaseID,
 	} {
 		if value != "" {
 			tx = tx.Where(column+" = ?", value)

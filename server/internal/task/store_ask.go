@@ -16,18 +16,27 @@ type wish struct {
 	deviceID string
 	kind     string
 	input    any // of protocol.Task
+	// fits refuses devices that cannot have the task; nil takes all.
+	fits func(d deviceRow) error
+}
+
+// asked is what became of wishes.
+type asked struct {
+	ids  []string // of the tasks, in the order of the wishes
+	left []LeftOut
 }
 
 // ask makes the tasks in one transaction, or none of them. A device that is asked twice for an inventory, for
-// its removal or for the same run of a module keeps the task that it has.
-func (s *taskStore) ask(ctx context.Context, wishes []wish, batchID, who string, newID func() (string, error)) ([]string, effects, error) {
+// its removal or for the same run of a module keeps the task that it has. What a device cannot have is the
+// error; when only the fitting ones are wanted, it is left out instead.
+func (s *taskStore) ask(ctx context.Context, wishes []wish, fitting bool, batchID, who string, newID func() (string, error)) (asked, effects, error) {
 	deviceIDs := make([]string, len(wishes))
 	for i, wanted := range wishes {
 		deviceIDs[i] = wanted.deviceID
 	}
-	var ids []string
+	var out asked
 	e, err := s.do(ctx, deviceIDs, func(w *work) error {
-		ids = nil
+		out = asked{}
 		devices, err := w.devices(deviceIDs)
 		if err != nil {
 			return err
@@ -43,23 +52,18 @@ func (s *taskStore) ask(ctx context.Context, wishes []wish, batchID, who string,
 			}
 		}
 		for _, wanted := range wishes {
-			d, known := devices[wanted.deviceID]
-			if !known {
-				return fault.New(fault.NotFound, "there is no device %q", wanted.deviceID)
+			d := devices[wanted.deviceID]
+			same, err := w.allow(wanted, d, open[d.ID])
+			if fitting && err != nil && fault.CodeOf(err) != fault.Internal {
+				out.left = append(out.left, LeftOut{wanted.deviceID, d.Hostname, err.Error()})
+				continue
 			}
-			if !mayHave(d.State, wanted.kind) {
-				return fault.New(fault.Conflict, "device %s (%s) is %s and takes no such task", d.Hostname, d.ID, d.State)
-			}
-			same, err := standing(wanted, open[d.ID])
 			if err != nil {
 				return err
 			}
 			if same != "" {
-				ids = append(ids, same)
+				out.ids = append(out.ids, same)
 				continue
-			}
-			if len(open[d.ID]) >= mostOpen {
-				return fault.New(fault.Conflict, "device %s (%s) has %d open tasks already; wait, or cancel some", d.Hostname, d.ID, mostOpen)
 			}
 			t, err := w.create(wanted, d, batchID, who, newID)
 			if err != nil {
@@ -68,17 +72,37 @@ func (s *taskStore) ask(ctx context.Context, wishes []wish, batchID, who string,
 			w.note(t, timelineRow{Source: sourceAdmin, State: t.State, Message: "asked for by " + t.CreatedBy})
 			w.effects.wake = append(w.effects.wake, d.ID)
 			open[d.ID] = append(open[d.ID], t)
-			ids = append(ids, t.ID)
+			out.ids = append(out.ids, t.ID)
 		}
 		return nil
 	})
-	return ids, e, err
+	return out, e, err
+}
+
+// allow refuses what a device cannot have, and finds the open task that does what is wanted already.
+func (w *work) allow(wanted wish, d deviceRow, open []*taskRow) (same string, err error) {
+	if d.ID == "" {
+		return "", fault.New(fault.NotFound, "there is no device %q", wanted.deviceID)
+	}
+	if !mayHave(d.State, wanted.kind) {
+		return "", fault.New(fault.Conflict, "device %s (%s) is %s and takes no such task", d.Hostname, d.ID, d.State)
+	}
+	if wanted.fits != nil {
+		if err := wanted.fits(d); err != nil {
+			return "", err
+		}
+	}
+	if same, err = standing(wanted, open); err != nil || same != "" {
+		return same, err
+	}
+	if len(open) >= mostOpen {
+		return "", fault.New(fault.Conflict, "device %s (%s) has %d open tasks already; wait, or cancel some", d.Hostname, d.ID, mostOpen)
+	}
+	return "", nil
 }
 
 // standing finds the open task that does what is wanted already. Two that would uninstall the same program
 // are a Conflict: nobody could tell which of them did it.
-//
-//fuzz:none the server wrote the rows itself
 func standing(wanted wish, open []*taskRow) (id string, err error) {
 	for _, t := range open {
 		if t.Kind != wanted.kind {
@@ -87,6 +111,8 @@ func standing(wanted wish, open []*taskRow) (id string, err error) {
 		switch input := wanted.input.(type) {
 		case protocol.RemoveTask:
 			return t.ID, nil
+		case protocol.UpdateTask:
+			return "", fault.New(fault.Conflict, "device %s (%s) has the open update %s already; wait for its end, or cancel it", t.Hostname, t.DeviceID, t.ID)
 		case protocol.InventoryTask:
 			var has protocol.InventoryTask
 			if err := json.Unmarshal([]byte(t.Input), &has); err != nil {
@@ -146,6 +172,9 @@ func (w *work) create(wanted wish, d deviceRow, batchID, who string, newID func(
 	t := &taskRow{
 		ID: id, DeviceID: d.ID, Hostname: d.Hostname, Kind: wanted.kind, BatchID: batchID, Input: string(input),
 		State: protocol.StateAssigned, Reached: protocol.StateAssigned, Live: true, CreatedBy: text.Cut(who, 120), CreatedAt: w.now,
+	}
+	if u, ok := wanted.input.(protocol.UpdateTask); ok {
+		t.ReleaseID = &u.ReleaseID
 	}
 	w.rows[id] = t
 	w.fresh = append(w.fresh, t)

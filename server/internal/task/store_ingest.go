@@ -110,7 +110,7 @@ func (w *work) leftByItself(deviceID, id string) (*taskRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	return w.create(wish{deviceID, protocol.TaskRemove, protocol.RemoveTask{}}, devices[deviceID], id, "the device itself",
+	return w.create(wish{deviceID: deviceID, kind: protocol.TaskRemove, input: protocol.RemoveTask{}}, devices[deviceID], id, "the device itself",
 		func() (string, error) { return id, nil })
 }
 
@@ -129,11 +129,19 @@ func (w *work) apply(t *taskRow, r incoming) error {
 		if r.items != "" { // also of a task that was cancelled: they say what became of the computer
 			t.Items = r.items
 		}
+		if r.result != "" && t.Kind == protocol.TaskUpdate {
+			t.Result = r.result
+		}
 	}
 	if st.Shows {
 		t.State, t.Reason, t.Message, t.NextTry = st.State, r.reason, r.message, r.nextTry
 		if st.State.Final() {
 			t.Live, t.FinishedAt = false, &w.now
+		}
+	}
+	if st.Reaches && t.Kind == protocol.TaskUpdate {
+		if err := w.updateEnded(t, r); err != nil {
+			return err
 		}
 	}
 	w.note(t, timelineRow{

@@ -40,6 +40,8 @@ func succeeded(kind string, items []protocol.TaskItem) string {
 		return "succeeded: the inventory is here"
 	case kind == protocol.TaskModule:
 		return "succeeded: the module has run"
+	case kind == protocol.TaskUpdate:
+		return "succeeded: the agent runs the release"
 	case kind == protocol.TaskRemove:
 		return "succeeded: the agent has left"
 	case len(items) > 0:
@@ -87,4 +89,23 @@ var phrases = map[protocol.Reason]string{
 	protocol.ReasonNoModule:      "the device has no such module, or finds it not safe to run",
 	protocol.ReasonByAdmin:       "ended by an administrator",
 	protocol.ReasonDeviceRemoved: "the device was removed",
+	protocol.ReasonRetired:       "the release was retired",
+
+	protocol.ReasonOlderVersion: "the release is lower than the agent that runs, and does not allow that",
+	protocol.ReasonProbation:    "the new agent did not check in within its time; the old one is back",
+	protocol.ReasonCrashed:      "the new agent ended before it had checked in; the old one is back",
+	protocol.ReasonSignature:    "the release has no valid signature of a trusted release key",
+	protocol.ReasonRole:         "the release is signed by a key that does not sign releases",
+	protocol.ReasonThreshold:    "too few release keys have signed the release",
+	protocol.ReasonPayloadType:  "what is signed is no release",
+	protocol.ReasonCritical:     "the release needs an agent that understands more",
+	protocol.ReasonMismatch:     "what the server sent is not the release that the task names",
+	protocol.ReasonRevoked:      "the release is revoked",
+	protocol.ReasonDigest:       "what was fetched is not what is signed",
+	protocol.ReasonArchive:      "the archive with the agent's program is hostile or damaged",
+	protocol.ReasonTrust:        "the device has no acceptable trust document",
+	protocol.ReasonSignAgain:    "the release has expired",
+	protocol.ReasonDiskSpace:    "not enough free disk space",
+	protocol.ReasonStalled:      "no bytes arrived; the device goes on later",
+	protocol.ReasonRequirements: "the release has no build for this device",
 }

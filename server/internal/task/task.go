@@ -1,5 +1,5 @@
 // Package task keeps the tasks of devices that are not deployments: an inventory now, programs to
-// uninstall, modules from outside to run, and the agent's own removal.
+// uninstall, modules from outside to run, another release of the agent, and the agent's own removal.
 //
 // Every change of state is one transaction together with its timeline row. A device's report is
 // acknowledged only after the commit that holds it, and counts once however often it is sent; states never
@@ -76,6 +76,9 @@ func (s *Service) Run(ctx context.Context) {
 
 // tell spreads what a committed change means: browsers refetch, devices check in.
 func (s *Service) tell(ctx context.Context, e effects) {
+	for _, happened := range e.events {
+		s.live.Notify(hub.Event{Type: "event", ID: happened.ID, DeviceID: happened.DeviceID})
+	}
 	for _, c := range e.changed {
 		s.live.Notify(hub.Event{Type: "task", ID: c.id, DeviceID: c.deviceID})
 	}

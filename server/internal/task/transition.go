@@ -45,7 +45,7 @@ func advance(p position, reportID string, reported protocol.State) step {
 func reports(s protocol.State) bool {
 	switch s {
 	case protocol.StateAccepted, protocol.StateStarted, protocol.StateWaiting, protocol.StateSucceeded, protocol.StateFailed,
-		protocol.StateRefused, protocol.StateInterrupted:
+		protocol.StateRefused, protocol.StateInterrupted, protocol.StateExpired, protocol.StateNotApplicable:
 		return true
 	default:
 		return false

@@ -14,7 +14,7 @@ type Task struct {
 	ID            string              `json:"id"`
 	DeviceID      string              `json:"device_id"`
 	Hostname      string              `json:"hostname" doc:"of the device when it was asked"`
-	Kind          string              `json:"kind" enum:"inventory,uninstall,remove,module"`
+	Kind          string              `json:"kind" enum:"inventory,update,uninstall,remove,module"`
 	BatchID       string              `json:"batch_id" doc:"shared by the tasks that were asked for together"`
 	State         protocol.State      `json:"state"`
 	Reason        protocol.Reason     `json:"reason"`
@@ -26,6 +26,7 @@ type Task struct {
 	LimitSeconds  int                 `json:"limit_seconds,omitempty" doc:"for each program; none is ten minutes"`
 	Module        string              `json:"module,omitempty" doc:"name of the module that is run"`
 	Parameters    map[string]any      `json:"parameters,omitempty" doc:"of the module's run; none: the module's own"`
+	Update        *Update             `json:"update,omitempty"`
 	Items         []protocol.TaskItem `json:"items,omitempty" doc:"how each program stands, in the order of software, as far as it is known; output only when one task is asked for"`
 	NextTry       *time.Time          `json:"next_try,omitempty" doc:"when a waiting device means to go on"`
 	CreatedBy     string              `json:"created_by"`
@@ -33,6 +34,14 @@ type Task struct {
 	UpdatedAt     time.Time           `json:"updated_at"`
 	FinishedAt    *time.Time          `json:"finished_at,omitempty"`
 	Timeline      []HistoryEntry      `json:"timeline,omitempty" doc:"only when one task is asked for; the newest 1000 entries"`
+}
+
+// Update is what an update of the agent asks for, and how it ended.
+type Update struct {
+	ReleaseID        string                 `json:"release_id"`
+	Version          string                 `json:"version"`
+	ProbationSeconds int                    `json:"probation_seconds" doc:"how long the new agent may take until it has checked in"`
+	Result           *protocol.UpdateResult `json:"result,omitempty" doc:"what the device said in the end: which agent ran, which was to run, and which runs"`
 }
 
 // HistoryEntry is one thing that happened to a task.
@@ -49,10 +58,10 @@ type HistoryEntry struct {
 
 // Filter narrows List; empty fields do not. Before is the id of the last task seen.
 type Filter struct {
-	DeviceID, Kind, State, BatchID string
-	Open                           *bool
-	Before                         string
-	Limit                          int
+	DeviceID, Kind, State, BatchID, ReleaseID string
+	Open                                      *bool
+	Before                                    string
+	Limit                                     int
 }
 
 // List returns tasks, the newest first, without the output of their programs.
@@ -128,6 +137,15 @@ func (r *taskRow) view() (Task, error) {
 		if len(m.Parameters) > 0 {
 			if err := json.Unmarshal(m.Parameters, &t.Parameters); err != nil {
 				return Task{}, fmt.Errorf("read parameters of task %s: %w", r.ID, err)
+			}
+		}
+	}
+	if u := given.Update; u != nil {
+		t.Update = &Update{ReleaseID: u.ReleaseID, Version: u.Version, ProbationSeconds: u.ProbationSeconds}
+		if r.Result != "" {
+			t.Update.Result = &protocol.UpdateResult{}
+			if err := json.Unmarshal([]byte(r.Result), t.Update.Result); err != nil {
+				return Task{}, fmt.Errorf("read result of task %s: %w", r.ID, err)
 			}
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/instruction"
 	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/packages/release"
 	"github.com/muster/muster/packages/trust"
 	"github.com/muster/muster/server/internal/store"
 )
@@ -239,6 +240,16 @@ func (s *Service) PartlySigned(envelope []byte) (*instruction.Instruction, []str
 // Judge says why devices would refuse what these keys signed; empty when they would not.
 func (s *Service) Judge(ids []string, names ...string) protocol.Reason {
 	return s.Current().Judge(ids, names...)
+}
+
+// VerifyRelease checks the envelope of a release as devices do.
+func (s *Service) VerifyRelease(envelope []byte) (*release.Release, []string, error) {
+	return s.Current().VerifyRelease(envelope)
+}
+
+// JudgeRelease says why devices would refuse a release that these keys signed; empty when they would not.
+func (s *Service) JudgeRelease(ids []string, names ...string) protocol.Reason {
+	return s.Current().JudgeRelease(ids, names...)
 }
 
 // addedAt is when a key first appeared, as far back as documents are kept.

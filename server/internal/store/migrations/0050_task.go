@@ -64,3 +64,18 @@ func task() []*gormigrate.Migration {
 		createTable("0053_device_footprints", "device_footprints", &footprint{}),
 	}
 }
+
+// update adds to the tasks what updates of the agent need.
+func update() []*gormigrate.Migration {
+	type releaseID struct {
+		ReleaseID *string `gorm:"type:char(36);index:idx_tasks_release"` // of an update
+	}
+	type result struct {
+		Result string `gorm:"size:500;not null;default:''"` // JSON, of an update that is over
+	}
+	return []*gormigrate.Migration{
+		addColumn("0054_tasks_release", "tasks", "ReleaseID", &releaseID{}),
+		addIndex("0055_tasks_release_index", "tasks", "idx_tasks_release", &releaseID{}),
+		addColumn("0056_tasks_result", "tasks", "Result", &result{}),
+	}
+}

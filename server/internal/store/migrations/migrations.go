@@ -19,6 +19,8 @@ func All() []*gormigrate.Migration {
 	all = append(all, inventory()...)
 	all = append(all, event()...)
 	all = append(all, log()...)
+	all = append(all, release()...)
+	all = append(all, update()...)
 	return all
 }
 
@@ -40,5 +42,16 @@ func createTable(id, table string, model any) *gormigrate.Migration {
 			return nil
 		}
 		return tx.Table(table).Migrator().CreateTable(model)
+	}}
+}
+
+// addIndex is a step that adds one index, which model describes by its columns, to a table.
+func addIndex(id, table, index string, model any) *gormigrate.Migration {
+	return &gormigrate.Migration{ID: id, Migrate: func(tx *gorm.DB) error {
+		m := tx.Table(table).Migrator()
+		if m.HasIndex(model, index) {
+			return nil
+		}
+		return m.CreateIndex(model, index)
 	}}
 }
