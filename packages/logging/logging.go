@@ -40,7 +40,7 @@ func New(w io.Writer, level slog.Leveler, format string) *slog.Logger {
 	case JSON:
 		return slog.New(slog.NewJSONHandler(w, opts))
 	case Tagged:
-		return slog.New(newTagged(w, level))
+		return Lines(level, lineWriter(w))
 	default:
 		return slog.New(slog.NewTextHandler(w, opts))
 	}

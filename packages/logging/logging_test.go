@@ -72,3 +72,40 @@ func TestNew_json(t *testing.T) {
 	require.NoError(t, json.Unmarshal(buf.Bytes(), &line))
 	require.Equal(t, "d1", line["device"])
 }
+
+func TestLines_sayWhatTheyAreOf(t *testing.T) {
+	t.Parallel()
+	var got []logging.Line
+	l := logging.Lines(slog.LevelInfo, func(l logging.Line) error { got = append(got, l); return nil })
+	l.Info("a")
+	l.With(logging.Server, "one").Warn("b", logging.Task, "deploy")
+	l.Error("c", logging.Server, "two")
+	l.WithGroup("g").Info("d", logging.Server, "three")
+	require.Len(t, got, 4)
+	require.Equal(t, []string{"core//a", "deploy/one/b server=one", "core/two/c server=two", "core//d g.server=three"}, func() (all []string) {
+		for _, l := range got {
+			all = append(all, l.Task+"/"+l.Server+"/"+l.Text)
+		}
+		return all
+	}())
+}
+
+func TestClean_leavesNothingThatSteersATerminal(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "a b  [31mc d e f ü", logging.Clean("a\nb\x1b\u202e[31mc\u2028d\u0085e\rf ü"))
+}
+
+func FuzzParseLine(f *testing.F) {
+	f.Add("2026-01-02T03:04:05.678Z [core][INFO] a\n")
+	f.Add("2026-01-02T03:04:05.678+02:00 [t [x]][ERROR+2] a] [b")
+	f.Add("panic: no line of a log [x][y] z")
+	f.Fuzz(func(t *testing.T, text string) {
+		l, ok := logging.ParseLine(text)
+		if !ok {
+			return
+		}
+		again, ok := logging.ParseLine(l.String())
+		require.True(t, ok)
+		require.Equal(t, l.String(), again.String())
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -13,14 +14,15 @@ import (
 // Core is the tag of lines that belong to no task: the resident process itself.
 const Core = "core"
 
-// tagged writes "time [task][LEVEL] message key=value". The task comes from the attribute Task, given
+// tagged makes lines "time [task][LEVEL] message key=value". The task comes from the attribute Task, given
 // with the line or by With; everything after the message is written by slog's own text handler, so
 // that quoting (and with it: one line per record, whatever the text) is the same everywhere.
 type tagged struct {
-	out    *lockedWriter
+	out    func(Line) error
 	level  slog.Leveler
 	task   string
-	groups bool // inside a group the key "task" is another one
+	server string
+	groups bool // inside a group the keys "task" and "server" are others
 	// apply repeats the With and WithGroup calls on a fresh text handler.
 	apply []func(slog.Handler) slog.Handler
 }
@@ -30,23 +32,18 @@ type lockedWriter struct {
 	w  io.Writer
 }
 
-func newTagged(w io.Writer, level slog.Leveler) *tagged {
-	return &tagged{out: &lockedWriter{w: w}, level: level, task: Core}
-}
-
 func (h *tagged) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level.Level() }
 
 func (h *tagged) Handle(ctx context.Context, r slog.Record) error {
-	task := h.task
+	line := Line{Time: r.Time, Task: h.task, Server: h.server, Level: r.Level, Text: Clean(r.Message)}
 	rest := slog.NewRecord(time.Time{}, r.Level, "", 0)
 	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == Task && !h.groups {
-			task = a.Value.String()
-		} else {
+		if !line.tag(h.groups, a) {
 			rest.AddAttrs(a)
 		}
 		return true
 	})
+	line.Task = Clean(line.Task)
 
 	var attrs bytes.Buffer
 	var text slog.Handler = slog.NewTextHandler(&attrs, &slog.HandlerOptions{Level: h.level, ReplaceAttr: dropHead})
@@ -57,31 +54,35 @@ func (h *tagged) Handle(ctx context.Context, r slog.Record) error {
 		return err
 	}
 
-	var line bytes.Buffer
-	line.WriteString(r.Time.Format("2006-01-02T15:04:05.000Z07:00"))
-	line.WriteString(" [" + oneLine(task) + "][" + r.Level.String() + "] " + oneLine(r.Message))
-	if attrs.Len() > 1 {
-		line.WriteByte(' ')
-		line.Write(attrs.Bytes()) // ends in a newline
-	} else {
-		line.WriteByte('\n')
+	if text := strings.TrimSuffix(attrs.String(), "\n"); text != "" {
+		line.Text += " " + text
 	}
-	h.out.mu.Lock()
-	defer h.out.mu.Unlock()
-	_, err := h.out.w.Write(line.Bytes())
-	return err
+	return h.out(line)
+}
+
+// tag takes over an attribute that says what the line is of; true when it is not to be written again.
+func (l *Line) tag(groups bool, a slog.Attr) bool {
+	switch {
+	case groups:
+	case a.Key == Task:
+		l.Task = a.Value.String()
+		return true
+	case a.Key == Server:
+		l.Server = a.Value.String()
+	}
+	return false
 }
 
 func (h *tagged) WithAttrs(attrs []slog.Attr) slog.Handler {
 	c := *h
 	rest := make([]slog.Attr, 0, len(attrs))
+	of := Line{Task: h.task, Server: h.server}
 	for _, a := range attrs {
-		if a.Key == Task && !h.groups {
-			c.task = a.Value.String()
-		} else {
+		if !of.tag(h.groups, a) {
 			rest = append(rest, a)
 		}
 	}
+	c.task, c.server = of.Task, of.Server
 	c.apply = append(slices.Clip(h.apply), func(t slog.Handler) slog.Handler { return t.WithAttrs(rest) })
 	return &c
 }
@@ -102,15 +103,4 @@ func dropHead(groups []string, a slog.Attr) slog.Attr {
 		return slog.Attr{}
 	}
 	return a
-}
-
-// oneLine keeps text from outside from forging a line of its own.
-func oneLine(s string) string {
-	clean := []rune(s)
-	for i, r := range clean {
-		if r < ' ' || r == 0x7f || r == 0x85 || r == 0x2028 || r == 0x2029 {
-			clean[i] = ' '
-		}
-	}
-	return string(clean)
 }

@@ -61,6 +61,8 @@ type Server struct {
 	Body func(w http.ResponseWriter, sha256 string, data []byte) bool
 	// NextSeconds goes into every answer to a check-in.
 	NextSeconds int
+	// Log is what answers to check-ins ask for of the log.
+	Log         *protocol.LogSetting
 	trust       []json.RawMessage
 	blobs       map[string][]byte
 	secrets     map[string]string // device → SHA-256 of its secret

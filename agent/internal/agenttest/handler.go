@@ -102,7 +102,7 @@ func (s *Server) checkIn(w http.ResponseWriter, r *http.Request) {
 	s.Lock()
 	defer s.Unlock()
 	s.checkIns = append(s.checkIns, req)
-	resp := protocol.CheckInResponse{ServerTime: s.now().UTC(), State: protocol.DeviceActive, NextSeconds: s.NextSeconds, Tasks: []protocol.Task{}}
+	resp := protocol.CheckInResponse{ServerTime: s.now().UTC(), State: protocol.DeviceActive, NextSeconds: s.NextSeconds, Log: s.Log, Tasks: []protocol.Task{}}
 	if req.TrustVersion < len(s.trust) {
 		resp.Trust = s.trust[req.TrustVersion:]
 	}

@@ -15,7 +15,6 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
-	"unicode"
 
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/agent/internal/removal"
@@ -28,6 +27,7 @@ import (
 	"github.com/muster/muster/packages/atomicfile"
 	"github.com/muster/muster/packages/buildinfo"
 	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/logging"
 	"github.com/muster/muster/packages/protocol"
 )
 
@@ -47,6 +47,7 @@ const usage = `muster-agent: inventory and software deployment, the part on the 
   muster-agent run    [--data DIR]            stay and do what the servers ask for
   muster-agent once   [--data DIR]            check in once, do what is asked, deliver, end
   muster-agent status [--data DIR] [--json]   how the agent stands
+  muster-agent log    [--data DIR] [-f] [--lines N] [--task TASK] [--level LEVEL]   the end of the log; -f: and what comes
   muster-agent inventory [--sections NAME,…] [--processes]   print what an inventory finds, and send nothing
   muster-agent service install|uninstall|start|stop|status [--data DIR]   the agent as a service, where no package made it one
   muster-agent uninstall [--data DIR] [--force]   tell the servers goodbye and leave this computer; --force: do not tell
@@ -118,6 +119,8 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		return once(ctx, rest, stderr)
 	case "status":
 		return status(rest, stdout)
+	case "log":
+		return printLog(ctx, rest, stdout)
 	case "inventory":
 		return printInventory(ctx, rest, stdout)
 	case "service":
@@ -208,11 +211,4 @@ func dataDir(given string) (string, error) {
 func oneLine(err error) string { return printable(strings.ReplaceAll(err.Error(), "\n", "; ")) }
 
 // printable puts spaces in place of what steers a terminal: part of a text may be a server's.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
-			return ' '
-		}
-		return r
-	}, text)
-}
+func printable(text string) string { return logging.Clean(text) }

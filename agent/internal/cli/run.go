@@ -8,7 +8,8 @@ import (
 	"os"
 
 	"github.com/muster/muster/agent/internal/config"
-	"github.com/muster/muster/agent/internal/local"
+	"github.com/muster/muster/agent/internal/logfile"
+	"github.com/muster/muster/agent/internal/logforward"
 	"github.com/muster/muster/agent/internal/removal"
 	"github.com/muster/muster/agent/internal/resident"
 	"github.com/muster/muster/agent/internal/service"
@@ -57,17 +58,13 @@ func withResident(name string, args []string, stderr io.Writer, use func(*reside
 	if removal.Marked(dir) {
 		return goOnRemoving(dir, logging.New(stderr, conf.Level(), logging.Tagged))
 	}
-	o := resident.Options{DataDir: dir, Config: conf}
-	if conf.Listener.Enabled { // its log action shows the last lines
-		ring := new(local.Ring)
-		stderr, o.LogTail = io.MultiWriter(ring, stderr), ring.Tail
-	}
-	o.Log, o.LogTo = logging.New(stderr, conf.Level(), logging.Tagged), stderr
-	r, err := resident.New(o)
+	file := logfile.New(dir, conf.Log.MaxBytes, conf.Log.Files)
+	lines := logforward.New(conf.Level(), file, stderr)
+	r, err := resident.New(resident.Options{DataDir: dir, Config: conf, Log: lines.Logger(), Lines: lines})
 	if err != nil {
-		return err
+		return errors.Join(err, file.Close())
 	}
-	return errors.Join(use(r), r.Close())
+	return errors.Join(use(r), r.Close(), file.Close())
 }
 
 // sweepLeft removes what is left of servers; with the last of them the agent is to be removed.

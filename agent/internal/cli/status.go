@@ -112,6 +112,7 @@ func serverLines(u resident.ServerStatus, stopped bool) []string {
 		fmt.Sprintf("  check-in     last %s, next %s", clock(u.LastCheckIn), clock(u.NextCheckIn)),
 		"  inventory    " + inventory,
 		"  may ask for  " + allowed,
+		"  log          " + logLine(u.LogLevel),
 		fmt.Sprintf("  queue        tasks: %d, reports to deliver: %d", u.Queued, u.Undelivered),
 		fmt.Sprintf("  network      sent %s, received %s", size(u.SentBytes), size(u.ReceivedBytes)),
 	}
@@ -128,6 +129,14 @@ func serverLines(u resident.ServerStatus, stopped bool) []string {
 		lines = append(lines, "  problem with the inventory: "+u.InventoryProblem)
 	}
 	return lines
+}
+
+// logLine tells which lines of the log the server gets.
+func logLine(level string) string {
+	if level == "" || level == protocol.LogOff {
+		return "stays on this device"
+	}
+	return "the server gets lines from " + level + " on"
 }
 
 // listenerLines tell how the agent's own listener stands; nothing when it is switched off.

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/muster/muster/agent/internal/logfile"
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
 	"github.com/muster/muster/packages/schedule"
@@ -33,6 +34,9 @@ const ListenerPort = 62354
 const (
 	maxBytes  = 1 << 20
 	maxJitter = 24 * time.Hour
+
+	minLogBytes, maxLogBytes = 64 << 10, 1 << 30
+	maxForward               = 100_000 // lines
 )
 
 // Config is the configuration, passed down by value.
@@ -41,8 +45,10 @@ type Config struct {
 	Schedule string `json:"schedule"`
 	// Jitter is the longest random delay added to each scheduled check-in.
 	Jitter Duration `json:"jitter"`
-	// LogLevel is debug, info, warn or error.
+	// LogLevel is debug, info, warn or error: from which level on lines are written on this computer.
 	LogLevel string `json:"log_level"`
+	// Log bounds the log on this computer, and what of it goes to servers.
+	Log Log `json:"log"`
 	// ChangeLock is the file whose lock every change of this computer holds. Agents with separate data
 	// directories on one computer name the same file; empty is a file in the data directory.
 	ChangeLock string `json:"change_lock"`
@@ -54,6 +60,18 @@ type Config struct {
 	Servers []Server `json:"servers"`
 	// Uninstall restricts what may be uninstalled, by whichever server.
 	Uninstall Uninstall `json:"uninstall"`
+}
+
+// Log bounds the log. A server whose tasks_allowed lacks "log" gets no lines; which lines the others get is
+// theirs to say.
+type Log struct {
+	// MaxBytes is the longest that a file of the log may be, and Files how many there are.
+	MaxBytes int64 `json:"max_bytes"`
+	Files    int   `json:"files"`
+	// ForwardPerMinute is how many lines a minute a server gets at most, in the long run, and ForwardBurst
+	// how many at once. What is more is counted, and the server told the count.
+	ForwardPerMinute int `json:"forward_per_minute"`
+	ForwardBurst     int `json:"forward_burst"`
 }
 
 // Uninstall restricts uninstalling.
@@ -119,6 +137,7 @@ func Default() Config {
 		Schedule: "@every 15m", Jitter: Duration(time.Minute), LogLevel: "info",
 		Inventory: Inventory{Schedule: "@every 6h", Jitter: Duration(10 * time.Minute)},
 		Listener:  Listener{Enabled: true, Port: ListenerPort},
+		Log:       Log{MaxBytes: 1 << 20, Files: 5, ForwardPerMinute: 600, ForwardBurst: 1000},
 	}
 }
 
@@ -191,6 +210,18 @@ func (c Config) Validate() error {
 	if _, err := level(c.LogLevel); err != nil {
 		add("log_level", "%q is none of debug, info, warn, error", c.LogLevel)
 	}
+	if n := c.Log.MaxBytes; n < minLogBytes || n > maxLogBytes {
+		add("log.max_bytes", "%d is not between %d and %d", n, minLogBytes, maxLogBytes)
+	}
+	if n := c.Log.Files; n < 1 || n > logfile.MaxFiles {
+		add("log.files", "%d is not between 1 and %d", n, logfile.MaxFiles)
+	}
+	if n := c.Log.ForwardPerMinute; n < 1 || n > maxForward {
+		add("log.forward_per_minute", "%d is not between 1 and %d", n, maxForward)
+	}
+	if n := c.Log.ForwardBurst; n < 1 || n > maxForward {
+		add("log.forward_burst", "%d is not between 1 and %d", n, maxForward)
+	}
 	if c.ChangeLock != "" && !filepath.IsAbs(c.ChangeLock) {
 		add("change_lock", "%q is not an absolute path", c.ChangeLock)
 	}
@@ -229,9 +260,10 @@ func (c Config) Validate() error {
 	return errors.Join(problems...)
 }
 
-// Kinds lists the kinds of task this agent knows.
+// Kinds lists the kinds of task this agent knows. Of them protocol.TaskLog is never carried out: it stands for
+// the forwarding of log lines.
 func Kinds() []string {
-	return []string{protocol.TaskDeploy, protocol.TaskInventory, protocol.TaskUninstall, protocol.TaskRemove}
+	return []string{protocol.TaskDeploy, protocol.TaskInventory, protocol.TaskUninstall, protocol.TaskRemove, protocol.TaskLog}
 }
 
 // Allowed lists the kinds of task that the named server may ask for.

@@ -41,11 +41,12 @@ func FuzzFiles(f *testing.F) {
 	f.Add([]byte(`{"format":1,"urls":["https://a"],"secret":"s","device_id":"d"}`), []byte(`{"device_state":"active","offered":["a"]}`), chained)
 	f.Add([]byte(`{"format":1,"Format":2}`), []byte(`null`), []byte(`{"envelopes":[{}]}`))
 	f.Add([]byte(`{}`), []byte(`{"next":"2026-01-02T03:04:05Z","boot_id":"b"}`), []byte{})
+	f.Add([]byte(`{}`), []byte(`{"setting":{"level":"debug","until":"2026-01-02T03:04:05Z","after":"off"},"level_for":5}`), []byte{})
 	f.Add([]byte(`{}`), []byte{}, []byte(`{"envelopes":[null]}`))
 	f.Fuzz(func(t *testing.T, identity, state, trusted []byte) {
 		s := Open(t.TempDir(), "server")
 		require.NoError(t, os.MkdirAll(s.Dir(), 0o700))
-		for name, data := range map[string][]byte{identityFile: identity, stateFile: state, planFile: state, trustFile: trusted} {
+		for name, data := range map[string][]byte{identityFile: identity, stateFile: state, planFile: state, forwardFile: state, trustFile: trusted} {
 			require.NoError(t, os.WriteFile(filepath.Join(s.Dir(), name), data, 0o600))
 		}
 		if id, err := s.Load(); err == nil {
@@ -57,6 +58,9 @@ func FuzzFiles(f *testing.F) {
 		}
 		s.LoadState()
 		s.LoadPlan()
+		if f := s.LoadForwarding(); f.Setting.Level != "" {
+			require.NoError(t, f.Setting.Validate())
+		}
 		if d, err := s.LoadTrust(root.ID()); err == nil {
 			require.Equal(t, doc.Version, d.Version)
 			require.Equal(t, doc.Keys, d.Keys)

@@ -24,6 +24,7 @@ import (
 
 	"github.com/muster/muster/packages/atomicfile"
 	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/protocol"
 	"github.com/muster/muster/packages/strictjson"
 )
 
@@ -35,6 +36,7 @@ const (
 	serialsFile  = "serials.json"
 	stateFile    = "state.json"
 	planFile     = "inventory.json"
+	forwardFile  = "log.json"
 )
 
 const (
@@ -182,6 +184,27 @@ func (s *Store) LoadPlan() Plan {
 
 // SavePlan persists the plan.
 func (s *Store) SavePlan(p Plan) error { return s.write(planFile, p) }
+
+// Forwarding is what a server asks for of the log.
+type Forwarding struct {
+	Setting protocol.LogSetting `json:"setting"`
+	At      time.Time           `json:"at"` // when it was asked for, by our clock
+	// How long the level, and the following, were to last then by the server's clock; 0 without an end.
+	LevelFor  time.Duration `json:"level_for"`
+	FollowFor time.Duration `json:"follow_for"`
+}
+
+// LoadForwarding reads what the server asks for. A missing or damaged file is nothing, until the next check-in.
+func (s *Store) LoadForwarding() Forwarding {
+	var f Forwarding
+	if found, err := s.read(forwardFile, &f); err != nil || !found || f.Setting.Validate() != nil {
+		return Forwarding{}
+	}
+	return f
+}
+
+// SaveForwarding persists what the server asks for.
+func (s *Store) SaveForwarding(f Forwarding) error { return s.write(forwardFile, f) }
 
 // Secret makes 256 random bits as 64 hex digits.
 func Secret() string {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/muster/muster/agent/internal/fragments"
+	"github.com/muster/muster/agent/internal/logfile"
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/logging"
 )
@@ -21,6 +22,8 @@ import (
 const (
 	fragmentsPath = "/fragments/"
 	slowest       = 64 << 10 // bytes a second, below which a download is given up
+	logLines      = 200      // of the log that are shown
+	logBytes      = 32 << 10
 )
 
 // request is one request that came so far.
@@ -223,7 +226,11 @@ func (l *Listener) tail(w http.ResponseWriter, r request) error {
 	if _, err := l.known(r); err != nil {
 		return err
 	}
-	write(w, http.StatusOK, "text/plain; charset=utf-8", l.o.Log())
+	end, err := logfile.Tail(l.o.DataDir, logLines, logBytes)
+	if err != nil {
+		return err
+	}
+	write(w, http.StatusOK, "text/plain; charset=utf-8", end)
 	return nil
 }
 

@@ -48,8 +48,6 @@ type Options struct {
 	Wake func(deviceID string)
 	// Status is what anybody may know, as a value for JSON.
 	Status func() any
-	// Log is the end of the log.
-	Log func() []byte
 	// Changed is called when what State returns has changed; may be nil.
 	Changed func()
 	// Settled is called when a request was answered; may be nil.

@@ -27,6 +27,7 @@ import (
 
 	"github.com/muster/muster/agent/internal/config"
 	"github.com/muster/muster/agent/internal/fragments"
+	"github.com/muster/muster/agent/internal/logfile"
 	"github.com/muster/muster/packages/certificate"
 	"github.com/muster/muster/packages/unabletest"
 )
@@ -71,6 +72,10 @@ func newBench(t *testing.T, conf config.Listener, change func(*Listener)) *bench
 	t.Helper()
 	b := &bench{data: t.TempDir()}
 	conf.Enabled = true
+	file := logfile.New(b.data, 1<<20, 2)
+	_, err := file.Write([]byte("2026-01-02T03:04:05.678Z [core][INFO] a line\n"))
+	require.NoError(t, err)
+	require.NoError(t, file.Close())
 	b.Listener = New(Options{
 		DataDir: b.data, Config: conf,
 		DeviceIDs: func() []string { return []string{"", deviceID} },
@@ -80,7 +85,6 @@ func newBench(t *testing.T, conf config.Listener, change func(*Listener)) *bench
 			b.woken = append(b.woken, id)
 		},
 		Status: func() any { return map[string]string{"version": "1.2.3"} },
-		Log:    func() []byte { return []byte("[core][INFO] a line\n") },
 		Logger: slog.New(slog.NewTextHandler(b, nil)),
 	})
 	b.limits.rates = rates{burst: 1e9, perSecond: 1, sumBurst: 1e9, sumPerSecond: 1, wakeBurst: 1e9, wakePerSecond: 1}
@@ -622,38 +626,4 @@ func TestConnections(t *testing.T) {
 	require.Nil(t, c.take(netip.MustParseAddr("127.0.0.1"), false))
 	held[0]()
 	require.NotNil(t, c.take(netip.MustParseAddr("192.0.2.1"), true))
-}
-
-func TestRing(t *testing.T) {
-	t.Parallel()
-	var r Ring
-	require.Empty(t, r.Tail())
-	fmt.Fprintln(&r, "one")
-	require.Equal(t, "one\n", string(r.Tail()))
-	for n := range 1000 {
-		fmt.Fprintf(&r, "line %d\n", n)
-	}
-	lines := strings.Split(strings.TrimSuffix(string(r.Tail()), "\n"), "\n")
-	require.Len(t, lines, ringLines)
-	require.Equal(t, "line 800", lines[0])
-	require.Equal(t, "line 999", lines[ringLines-1])
-	for range 100 {
-		fmt.Fprintln(&r, strings.Repeat("x", 5000))
-	}
-	require.LessOrEqual(t, len(r.Tail()), ringBytes)
-	require.Zero(t, len(r.Tail())%5001, "whole lines")
-	fmt.Fprint(&r, strings.Repeat("y", 10*ringBytes))
-	require.LessOrEqual(t, len(r.Tail()), ringBytes)
-	require.LessOrEqual(t, len(r.data), 2*ringBytes)
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			for range 100 {
-				fmt.Fprintln(&r, "z")
-				r.Tail()
-			}
-		})
-	}
-	wg.Wait()
-	require.True(t, strings.HasSuffix(string(r.Tail()), "z\n"))
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/muster/muster/packages/fault"
 )
 
-// maxLogLine is where a task's log lines are broken.
+// maxLogLine is where a task's log lines are cut off.
 const maxLogLine = 8 << 10
 
 // TaskOptions describe a task process.
@@ -267,14 +267,16 @@ func (t *Task) deliver(line []byte) error {
 func (t *Task) readLog(r io.Reader) {
 	defer t.readers.Done()
 	lines := bufio.NewReaderSize(r, maxLogLine)
+	within := false // a line that is too long
 	for {
 		line, err := lines.ReadSlice('\n')
-		if len(line) > 0 && t.opts.Log != nil {
+		if len(line) > 0 && t.opts.Log != nil && !within {
 			if line[len(line)-1] != '\n' {
 				line = append(bytes.Clone(line), '\n') // too long, or the last one
 			}
 			_, _ = t.opts.Log.Write(line) // a log that cannot be written must not stop the task
 		}
+		within = errors.Is(err, bufio.ErrBufferFull)
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			return
 		}

@@ -26,15 +26,11 @@ type publicServerStatus struct {
 
 // newListener makes the listener of this agent.
 func (r *Resident) newListener() *local.Listener {
-	o := local.Options{
+	return local.New(local.Options{
 		DataDir: r.o.DataDir, Config: r.o.Config.Listener, Logger: r.log,
-		DeviceIDs: r.deviceIDs, Wake: r.wake, Changed: r.statusChanged, Settled: r.settled, Log: r.o.LogTail,
+		DeviceIDs: r.deviceIDs, Wake: r.wake, Changed: r.statusChanged, Settled: r.settled,
 		Status: func() any { return r.publicStatus() },
-	}
-	if o.Log == nil {
-		o.Log = func() []byte { return nil }
-	}
-	return local.New(o)
+	})
 }
 
 func (r *Resident) publicStatus() publicStatus {

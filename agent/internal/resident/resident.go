@@ -26,6 +26,7 @@ import (
 	"github.com/muster/muster/agent/internal/facts"
 	"github.com/muster/muster/agent/internal/identity"
 	"github.com/muster/muster/agent/internal/local"
+	"github.com/muster/muster/agent/internal/logforward"
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/agent/internal/session"
 	"github.com/muster/muster/agent/internal/spool"
@@ -54,12 +55,9 @@ type Options struct {
 	DataDir string
 	Config  config.Config
 	Log     *slog.Logger
-	LogTo   logWriter // gets the lines that tasks log; may be nil
-	// LogTail is the end of the log, for the listener; may be nil.
-	LogTail func() []byte
+	// Lines takes what tasks log, and forwards what servers ask for; nil drops both.
+	Lines *logforward.Log
 }
-
-type logWriter interface{ Write([]byte) (int, error) }
 
 // Resident is the agent while it runs.
 type Resident struct {
@@ -152,10 +150,20 @@ func (r *Resident) newUnit(name string) (*unit, error) {
 	if u.spool, err = spool.Open(filepath.Join(u.store.Dir(), spoolDir), spool.Limits{}); err != nil {
 		return nil, err
 	}
+	quiet := r.log
+	if r.o.Lines != nil {
+		quiet = r.o.Lines.Quiet()
+		if slices.Contains(u.allowed, protocol.TaskLog) {
+			u.forward = r.o.Lines.Forward(logforward.Options{
+				Store: u.store, Spool: u.spool, PerMinute: r.o.Config.Log.ForwardPerMinute, Burst: r.o.Config.Log.ForwardBurst,
+			})
+		}
+	}
 	u.session, err = session.New(session.Options{
 		Store: u.store, Schedule: sched, Jitter: time.Duration(r.o.Config.Jitter), Spool: u.spool,
-		Instance: r.instance, Log: r.log,
+		Instance: r.instance, Log: r.log, Quiet: quiet,
 		Host: session.Host{
+			Asked:    u.asked,
 			Facts:    func() protocol.Facts { return Facts(r.o.Config, name) },
 			Attempts: u.unfinished,
 			Offer: func(tasks []protocol.Task, untrusted error) {
@@ -176,7 +184,7 @@ func (r *Resident) newUnit(name string) (*unit, error) {
 		},
 	})
 	if err != nil {
-		return nil, errors.Join(err, u.spool.Close())
+		return nil, errors.Join(err, u.close())
 	}
 	return u, nil
 }
@@ -206,7 +214,7 @@ func (r *Resident) Close() error {
 		r.burst.Stop()
 	}
 	for _, u := range r.servers() {
-		errs = append(errs, u.spool.Close())
+		errs = append(errs, u.close())
 	}
 	return errors.Join(append(errs, r.lock.Unlock())...)
 }
@@ -271,6 +279,9 @@ func (r *Resident) Once(ctx context.Context) error {
 		}
 	}
 	for _, u := range r.servers() {
+		if u.forward != nil {
+			u.forward.Flush()
+		}
 		deliver := u.session.Flush
 		leaves := u.look()
 		if leaves {

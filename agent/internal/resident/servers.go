@@ -134,7 +134,7 @@ func (r *Resident) drop(u *unit) {
 	r.serving.Go(func() {
 		<-u.over
 		u.busy.Wait()
-		if err := u.spool.Close(); err != nil {
+		if err := u.close(); err != nil {
 			u.log.Debug("close the spool of a server that has gone", logging.Err, err)
 		}
 		// The session may have written its state after the folder was removed.

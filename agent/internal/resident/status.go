@@ -60,6 +60,7 @@ type ServerStatus struct {
 	session.Status
 	TasksAllowed []string `json:"tasks_allowed"`
 	Queued       int      `json:"queued_tasks"`
+	LogLevel     string   `json:"log_level"` // from which on log lines are forwarded, or off
 	// The inventory the server took last, and when the next is due; zero without one.
 	LastInventory    time.Time `json:"last_inventory"`
 	NextInventory    time.Time `json:"next_inventory"`
@@ -115,6 +116,10 @@ func (u *unit) status() ServerStatus {
 	one := ServerStatus{Status: u.session.Status(), TasksAllowed: slices.Clone(u.allowed), SentBytes: cost.SentBytes, ReceivedBytes: cost.ReceivedBytes}
 	if one.TasksAllowed == nil {
 		one.TasksAllowed = []string{}
+	}
+	one.LogLevel = protocol.LogOff
+	if u.forward != nil {
+		one.LogLevel = u.forward.Level()
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/muster/muster/agent/internal/attempt"
 	"github.com/muster/muster/agent/internal/identity"
+	"github.com/muster/muster/agent/internal/logforward"
 	"github.com/muster/muster/agent/internal/session"
 	"github.com/muster/muster/agent/internal/spool"
 	"github.com/muster/muster/packages/logging"
@@ -23,6 +24,7 @@ type unit struct {
 	store   *identity.Store
 	session *session.Session
 	spool   *spool.Spool
+	forward *logforward.Forwarder // nil when the server may have no log lines
 	allowed []string
 	log     *slog.Logger
 
@@ -103,6 +105,21 @@ func (i item) lane() lane {
 		return changing
 	}
 	return looking
+}
+
+// asked takes what the server asks for of the log.
+func (u *unit) asked(setting *protocol.LogSetting, at time.Time) {
+	if u.forward != nil {
+		u.forward.Set(setting, at)
+	}
+}
+
+// close gives the spool back.
+func (u *unit) close() error {
+	if u.forward != nil {
+		u.forward.Close()
+	}
+	return u.spool.Close()
 }
 
 // offer replaces the queue by what the server offers now. What is no longer offered was cancelled, held

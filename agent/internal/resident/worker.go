@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -274,7 +275,7 @@ func (r *Resident) comeBack(ctx context.Context, u *unit) {
 func (r *Resident) process(ctx context.Context, u *unit, it item) (task.End, error) {
 	var end task.End
 	input, err := json.Marshal(task.Input{
-		DataDir: r.o.DataDir, Server: u.name, ChangeLock: r.o.Config.LockPath(r.o.DataDir), LogLevel: r.o.Config.Level(), Task: it.task,
+		DataDir: r.o.DataDir, Server: u.name, ChangeLock: r.o.Config.LockPath(r.o.DataDir), LogLevel: r.logLevel(), Task: it.task,
 		Untrusted: u.distrust(), Processes: r.o.Config.Inventory.Processes, KeepFragments: r.o.Config.Listener.KeepFragments,
 	})
 	if err != nil {
@@ -290,8 +291,8 @@ func (r *Resident) process(ctx context.Context, u *unit, it item) (task.End, err
 		Name: it.task.Kind, Input: input, Env: proxyEnv(os.Environ()), Limit: limitOf(it.lane()), StartsRunners: it.lane() == changing,
 		Event: func(data json.RawMessage) error { return r.event(ctx, u, p, data, &end) },
 	}
-	if r.o.LogTo != nil {
-		options.Log = r.o.LogTo
+	if r.o.Lines != nil {
+		options.Log = r.o.Lines.Task(it.task.Kind, u.name)
 	}
 	t, err := proc.StartTask(wanted, options)
 	if err != nil {
@@ -306,6 +307,14 @@ func (r *Resident) process(ctx context.Context, u *unit, it item) (task.End, err
 		return end, errors.New("the task ended without a result")
 	}
 	return end, nil
+}
+
+// logLevel is the level that a task logs from; it keeps it as long as it runs.
+func (r *Resident) logLevel() slog.Level {
+	if r.o.Lines == nil {
+		return r.o.Config.Level()
+	}
+	return r.o.Lines.Level()
 }
 
 // limitOf is how long a task process may take. Those that change the computer limit their commands themselves.

@@ -37,7 +37,7 @@ func (s *Session) deliverAll(ctx context.Context) {
 			if fault.Is(err, fault.Unauthenticated) {
 				wait += quietRetry
 			}
-			s.log.Debug("deliver reports", logging.Err, err, "again_in", wait.Round(time.Second))
+			s.quiet.Debug("deliver reports", logging.Err, err, "again_in", wait.Round(time.Second))
 			pause = time.After(wait)
 		} else {
 			retry.Reset()
@@ -90,7 +90,7 @@ func (s *Session) send(ctx context.Context, reports []protocol.Report) error {
 	case !client.Refused(err) && (!fault.Is(err, fault.TooLarge) || len(reports) == 1):
 		return err // the way is bad, not the report
 	case len(reports) == 1:
-		s.log.Error("the server refuses a report; it is dropped", "report", reports[0].ID, logging.Err, err)
+		s.quiet.Error("the server refuses a report; it is dropped", "report", reports[0].ID, logging.Err, err)
 		return s.o.Spool.Ack(reports[0].ID)
 	}
 	for n := range reports {
@@ -105,7 +105,7 @@ func (s *Session) send(ctx context.Context, reports []protocol.Report) error {
 func (s *Session) acknowledge(ack protocol.Ack, sent []protocol.Report) error {
 	ids := append([]string(nil), ack.IDs...)
 	for _, r := range ack.Refused {
-		s.log.Warn("the server refuses a report; it is dropped", "report", r.ID, "code", r.Code, "message", r.Message)
+		s.quiet.Warn("the server refuses a report; it is dropped", "report", r.ID, "code", r.Code, "message", r.Message)
 		ids = append(ids, r.ID)
 	}
 	if err := s.o.Spool.Ack(ids...); err != nil {
@@ -169,7 +169,7 @@ func (s *Session) sendSocket(ctx context.Context, reports []protocol.Report) boo
 // acked takes an ack that came by WebSocket.
 func (s *Session) acked(ack protocol.Ack) {
 	if err := s.acknowledge(ack, nil); err != nil {
-		s.log.Error("take an acknowledgement", logging.Err, err)
+		s.quiet.Error("take an acknowledgement", logging.Err, err)
 		return
 	}
 	s.mu.Lock()

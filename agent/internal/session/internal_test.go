@@ -69,7 +69,7 @@ func FuzzReceive(f *testing.F) {
 	sp, err := spool.Open(filepath.Join(f.TempDir(), "spool"), spool.Limits{})
 	require.NoError(f, err)
 	f.Cleanup(func() { _ = sp.Close() })
-	s := &Session{o: Options{Spool: sp}, log: slog.New(slog.NewTextHandler(io.Discard, nil)), wake: make(chan struct{}, 1)}
+	s := &Session{o: Options{Spool: sp}, log: slog.New(slog.NewTextHandler(io.Discard, nil)), quiet: slog.New(slog.NewTextHandler(io.Discard, nil)), wake: make(chan struct{}, 1)}
 	f.Add([]byte(`{"type":"wakeup"}`))
 	f.Add([]byte(`{"type":"ack","ack":{"ids":["a","a"],"refused":[{"id":"b","code":"x","message":"y"}]}}`))
 	f.Add([]byte(`{"type":"ack"}`))

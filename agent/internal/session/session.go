@@ -47,6 +47,9 @@ type Host struct {
 	// trust documents that came with them are refused, and none of the tasks may be begun.
 	Offer   func(tasks []protocol.Task, untrusted error)
 	Offline func() // the server could not be reached since the start
+	// Asked takes what an answered check-in asks for of the log, nil for nothing, and the server's time. It is
+	// called before Offer; may be nil.
+	Asked   func(setting *protocol.LogSetting, at time.Time)
 	Changed func() // something in Status changed
 	Settled func() // a burst of work is over
 	// Footprint is what the agent has cost so far; the octets are those of tasks for this server. May be nil.
@@ -64,6 +67,9 @@ type Options struct {
 	PingEvery time.Duration
 	Host      Host
 	Log       *slog.Logger
+	// Quiet gets what is to be said of deliveries: were such a line forwarded, its delivery might make another
+	// one. Log when nil.
+	Quiet *slog.Logger
 }
 
 // Status is what a session tells people.
@@ -86,6 +92,7 @@ type Status struct {
 type Session struct {
 	o       Options
 	log     *slog.Logger
+	quiet   *slog.Logger
 	client  *client.Client
 	wake    chan struct{} // check in now
 	rearm   chan struct{} // the time of the next check-in changed
@@ -124,6 +131,10 @@ func New(o Options) (*Session, error) {
 	s := &Session{
 		o: o, log: o.Log.With(logging.Server, o.Store.Name()), id: id, state: o.Store.LoadState(), trust: doc.Version,
 		wake: make(chan struct{}, 1), rearm: make(chan struct{}, 1), kick: make(chan struct{}, 1), redial: make(chan struct{}, 1),
+	}
+	s.quiet = s.log
+	if o.Quiet != nil {
+		s.quiet = o.Quiet.With(logging.Server, o.Store.Name())
 	}
 	now := time.Now()
 	s.retry = backoff.Backoff{Base: firstRetry, Cap: s.interval(now)}
@@ -207,6 +218,9 @@ func (s *Session) CheckIn(ctx context.Context) error {
 		s.failed(err)
 		s.offline(err)
 		return fmt.Errorf("check in: %w", err)
+	}
+	if s.o.Host.Asked != nil {
+		s.o.Host.Asked(resp.Log, resp.ServerTime)
 	}
 	s.o.Host.Offer(resp.Tasks, s.answered(resp, sum))
 	s.save() // after the offer: the work need not wait for the disk

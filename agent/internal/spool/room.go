@@ -1,42 +1,105 @@
 package spool
 
-// makeRoom drops what has to go so that fresh fits, and returns what of fresh may be kept. What is in the
-// spool is older and goes first.
-func (s *Spool) makeRoom(fresh []record) ([]record, error) {
-	count, size := len(s.byID)+len(fresh), s.bytes
-	for _, r := range fresh {
-		size += int64(len(r.data))
+import "github.com/muster/muster/packages/protocol"
+
+// rank says how long a report stays in a full spool: those of a lower rank are dropped first.
+type rank uint8
+
+const (
+	rankLog  rank = iota // log lines
+	rankStep             // how something stands
+	rankEnd              // how something ended: never dropped
+)
+
+func rankOf(r *protocol.Report) rank {
+	switch {
+	case r.Log != nil:
+		return rankLog
+	case r.Deployment != nil && r.Deployment.State.Final():
+		return rankEnd
+	case r.Task != nil && (r.Task.State == "" || r.Task.State.Final()): // without a state it was not begun, nor will be
+		return rankEnd
 	}
-	full := func() bool { return count > s.limits.Reports || size > s.limits.Bytes }
-	if !full() {
+	return rankStep
+}
+
+// linesOf counts the log lines that are lost with a report.
+func linesOf(r *protocol.Report) int32 {
+	if r.Log == nil {
+		return 0
+	}
+	return int32(min(int64(len(r.Log.Lines))+max(r.Log.Dropped, 0), 1<<30))
+}
+
+// fill is how much a spool holds.
+type fill struct {
+	reports, logs   int
+	bytes, logBytes int64
+}
+
+// add counts a report, or with -1 takes it off.
+func (f *fill) add(r rank, length, by int) {
+	f.reports += by
+	f.bytes += int64(by * length)
+	if r == rankLog {
+		f.logs += by
+		f.logBytes += int64(by * length)
+	}
+}
+
+// logShare is the part of a spool that log lines may have, whatever else is in it.
+const logShare = 4
+
+// over reports whether one of the rank has to go.
+func (l Limits) over(f fill, r rank) bool {
+	if r == rankLog && (f.logs > max(l.Reports/logShare, 1) || f.logBytes > l.Bytes/logShare) {
+		return true
+	}
+	return r != rankEnd && (f.reports > l.Reports || f.bytes > l.Bytes)
+}
+
+// makeRoom drops what has to go so that fresh fits, and returns what of fresh may be kept. Of a rank, what is in
+// the spool is older and goes first.
+func (s *Spool) makeRoom(fresh []record) ([]record, error) {
+	sum := s.held
+	for _, r := range fresh {
+		sum.add(r.rank, len(r.data), 1)
+	}
+	if !s.limits.over(sum, rankLog) {
 		return fresh, nil
 	}
-	var dropped []*entry
-	for _, e := range s.order {
-		if !full() {
-			break
-		}
-		if !e.gone && !e.final {
-			dropped = append(dropped, e)
-			count, size = count-1, size-int64(e.length)
-		}
-	}
 	before := s.loss
-	kept := fresh[:0]
-	for _, r := range fresh {
-		if full() && !r.final {
-			count, size = count-1, size-int64(len(r.data))
-			s.loss.Dropped++
-			continue
+	var dropped []*entry
+	for _, rank := range []rank{rankLog, rankStep} {
+		for _, e := range s.order {
+			if !s.limits.over(sum, rank) {
+				break
+			}
+			if !e.gone && e.rank == rank {
+				dropped = append(dropped, e)
+				sum.add(rank, e.length, -1)
+				s.loss.Dropped, s.loss.Lines = s.loss.Dropped+1, s.loss.Lines+int64(e.lines)
+			}
 		}
-		kept = append(kept, r)
+		kept := fresh[:0]
+		for _, r := range fresh {
+			if r.rank == rank && s.limits.over(sum, rank) {
+				sum.add(rank, len(r.data), -1)
+				s.loss.Dropped, s.loss.Lines = s.loss.Dropped+1, s.loss.Lines+int64(r.lines)
+				continue
+			}
+			kept = append(kept, r)
+		}
+		fresh = kept
 	}
-	s.loss.Dropped += int64(len(dropped))
+	if s.loss == before {
+		return fresh, nil // full of ends
+	}
 	if err := s.noteLoss(); err != nil {
 		s.loss = before // nothing was dropped
 		return nil, err
 	}
-	return kept, s.settle(dropped)
+	return fresh, s.settle(dropped)
 }
 
 // settle forgets entries: it notes them beside their segments, removes segments that are not needed any

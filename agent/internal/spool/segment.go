@@ -127,7 +127,7 @@ func (s *segment) decode(data []byte) content {
 			return nil //nolint:nilerr // one damaged report must not cost the others
 		}
 		c.entries = append(c.entries, &entry{
-			id: report.ID, segment: s, offset: offset, length: len(payload), final: isFinal(&report),
+			id: report.ID, segment: s, offset: offset, length: len(payload), rank: rankOf(&report), lines: linesOf(&report),
 		})
 		return nil
 	})
@@ -159,7 +159,7 @@ func (s *segment) append(records []record) ([]*entry, error) {
 	entries := make([]*entry, 0, len(records))
 	for _, r := range records {
 		entries = append(entries, &entry{
-			id: r.id, segment: s, offset: s.size + int64(len(data)), length: len(r.data), final: r.final,
+			id: r.id, segment: s, offset: s.size + int64(len(data)), length: len(r.data), rank: r.rank, lines: r.lines,
 		})
 		data = journal.AppendLine(data, r.data)
 	}

@@ -8,8 +8,9 @@
 // a segment in a file of its own, and a segment goes when nothing in it is needed any more, so neither
 // adding nor acknowledging rewrites what others wait for. In memory there is one small entry per report.
 //
-// A spool is bounded. When it is full the oldest reports that are not the end of a deployment are dropped
-// and counted; the end of a deployment is never dropped, even where that exceeds the bound.
+// A spool is bounded. When it is full the oldest log lines are dropped, then the oldest reports that are not the
+// end of a deployment or task, and counted; an end is never dropped, even where that exceeds the bound. Log lines
+// have no more than a quarter of the spool in any case.
 //
 // One process at a time may have a spool open: the resident, which holds the single-instance lock.
 package spool
@@ -57,8 +58,9 @@ type entry struct {
 	id      string
 	segment *segment
 	offset  int64
-	length  int // of the JSON
-	final   bool
+	length  int   // of the JSON
+	lines   int32 // of the log, and those that the report counts
+	rank    rank
 	gone    bool // acknowledged or dropped, but still in the order
 }
 
@@ -73,13 +75,14 @@ type Spool struct {
 	segments []*segment // oldest first; the last one is written to
 	order    []*entry   // oldest first
 	byID     map[string]*entry
-	bytes    int64
+	held     fill
 	loss     Loss
 }
 
 // Loss counts the reports that were lost to this spool since it was made, for telling the admin.
 type Loss struct {
 	Dropped int64     `json:"dropped"` // given up because the spool was full
+	Lines   int64     `json:"lines"`   // of the log in these, which TakeDroppedLines has not told yet
 	Damaged int64     `json:"damaged"` // stretches of segment files that could not be read
 	Last    time.Time `json:"last"`
 }
@@ -149,7 +152,7 @@ func (s *Spool) loadSegment(number uint64, last bool) error {
 func (s *Spool) hold(e *entry) {
 	s.order = append(s.order, e)
 	s.byID[e.id] = e
-	s.bytes += int64(e.length)
+	s.held.add(e.rank, e.length, 1)
 	e.segment.live++
 	e.segment.liveBytes += int64(e.length)
 }
@@ -158,7 +161,7 @@ func (s *Spool) hold(e *entry) {
 func (s *Spool) forget(e *entry) {
 	e.gone = true
 	delete(s.byID, e.id)
-	s.bytes -= int64(e.length)
+	s.held.add(e.rank, e.length, -1)
 	e.segment.live--
 	e.segment.liveBytes -= int64(e.length)
 }
@@ -199,7 +202,8 @@ func (s *Spool) Add(ctx context.Context, reports ...protocol.Report) error {
 // record is a report on its way to a segment.
 type record struct {
 	id    string
-	final bool
+	rank  rank
+	lines int32
 	data  []byte
 }
 
@@ -216,14 +220,9 @@ func encode(reports []protocol.Report) ([]record, error) {
 		if len(data) > MaxReport {
 			return nil, fault.New(fault.TooLarge, "report %s has %d bytes, the limit is %d", report.ID, len(data), MaxReport)
 		}
-		records = append(records, record{id: report.ID, final: isFinal(&report), data: data})
+		records = append(records, record{id: report.ID, rank: rankOf(&report), lines: linesOf(&report), data: data})
 	}
 	return records, nil
-}
-
-// isFinal reports whether a report is the end of a deployment.
-func isFinal(report *protocol.Report) bool {
-	return report.Deployment != nil && report.Deployment.State.Final()
 }
 
 // write appends records to the newest segment, in one piece.
@@ -342,6 +341,18 @@ func (s *Spool) Loss() Loss {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.loss
+}
+
+// TakeDroppedLines is how many log lines were dropped since it was last called, for telling the server.
+func (s *Spool) TakeDroppedLines() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lines := s.loss.Lines
+	if lines > 0 {
+		s.loss.Lines = 0
+		_ = s.noteLoss() // else they are told twice, of which nobody suffers
+	}
+	return lines
 }
 
 // Wait returns the channel that gets a value after reports were added, and once after Open when there are

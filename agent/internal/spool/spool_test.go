@@ -155,6 +155,33 @@ func TestSpool_fullDropsTheOldestThatAreNotFinal(t *testing.T) {
 	require.Len(t, ids(s), 5)
 }
 
+func TestSpool_fullDropsLogLinesFirst(t *testing.T) {
+	t.Parallel()
+	dir, ctx := t.TempDir(), context.Background()
+	s := open(t, dir, Limits{Reports: 8})
+	logs := func(id string, dropped int64) protocol.Report {
+		return protocol.Report{ID: id, Kind: protocol.ReportLog, Log: &protocol.LogReport{Lines: make([]protocol.LogLine, 3), Dropped: dropped}}
+	}
+	task := func(id string, state protocol.State) protocol.Report {
+		return protocol.Report{ID: id, Kind: protocol.ReportTask, Task: &protocol.TaskReport{Kind: protocol.TaskUninstall, State: state}}
+	}
+	require.NoError(t, s.Add(ctx, logs("log1", 0), step("1"), logs("log2", 4), task("not begun", "")))
+	require.NoError(t, s.Add(ctx, logs("log3", 0)))
+	require.Equal(t, []string{"1", "log2", "not begun", "log3"}, ids(s), "they have a quarter of it at most")
+	require.EqualValues(t, 3, s.Loss().Lines)
+	require.NoError(t, s.Add(ctx, task("2", protocol.StateWaiting), end("end1"), end("end2"), task("end3", protocol.StateSucceeded), task("end4", protocol.StateRefused)))
+	require.Equal(t, []string{"1", "not begun", "log3", "2", "end1", "end2", "end3", "end4"}, ids(s))
+	require.NoError(t, s.Add(ctx, end("end5"), logs("log4", 0)))
+	require.Equal(t, []string{"1", "not begun", "2", "end1", "end2", "end3", "end4", "end5"}, ids(s), "a step is worth more than any line")
+	require.NoError(t, s.Add(ctx, end("end6"), end("end7")))
+	require.Equal(t, []string{"not begun", "end1", "end2", "end3", "end4", "end5", "end6", "end7"}, ids(s))
+	require.NoError(t, s.Close())
+	s = open(t, dir, Limits{Reports: 8})
+	require.EqualValues(t, 3+7+3+3, s.TakeDroppedLines())
+	require.NoError(t, s.Close())
+	require.Zero(t, open(t, dir, Limits{Reports: 8}).TakeDroppedLines(), "told once")
+}
+
 func TestSpool_boundedInBytes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
