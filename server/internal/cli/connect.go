@@ -18,6 +18,7 @@ import (
 	"github.com/muster/muster/server/internal/agentapi"
 	"github.com/muster/muster/server/internal/catalog"
 	"github.com/muster/muster/server/internal/deploy"
+	"github.com/muster/muster/server/internal/group"
 	"github.com/muster/muster/server/internal/hub"
 	"github.com/muster/muster/server/internal/trust"
 )
@@ -30,6 +31,8 @@ func (p *parts) connect() {
 	p.devices.Subscribe(p.events.DeviceChanged)
 	p.devices.Subscribe(p.software.DeviceChanged)
 	p.devices.SubscribeFacts(p.inventory.DeviceFacts)
+	p.devices.Subscribe(p.groups.DeviceChanged)
+	p.devices.Observe(p.groups.Touched)
 	p.trust.Subscribe(func(context.Context) {
 		p.hub.Notify(hub.Event{Type: "trust"})
 		p.hub.WakeMany(p.hub.ConnectedIDs()) // a revocation ought not to wait for the next check-in
@@ -45,6 +48,27 @@ func (p *parts) connect() {
 		}
 		return out, nil
 	})
+}
+
+// inventoried hears of a device's inventory.
+func (p *parts) inventoried(e hub.Event) {
+	p.hub.Notify(e)
+	p.groups.Touched(e.DeviceID)
+}
+
+// applyGroups is what follows from being in a group.
+func (p *parts) applyGroups() group.Apply {
+	return group.Apply{
+		Wake: func(ids []string) {
+			p.hub.WakeMany(ids)
+			for _, id := range ids {
+				p.hub.Notify(hub.Event{Type: "device", ID: id, DeviceID: id})
+			}
+		},
+		CheckRelease: func(_ context.Context, id string) error {
+			return fault.New(fault.NotFound, "there is no release %q", id) // the server holds none yet
+		},
+	}
 }
 
 // followers says how far devices have followed the trust documents.

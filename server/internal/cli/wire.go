@@ -17,6 +17,7 @@ import (
 	"github.com/muster/muster/server/internal/device"
 	"github.com/muster/muster/server/internal/devicelog"
 	"github.com/muster/muster/server/internal/event"
+	"github.com/muster/muster/server/internal/group"
 	"github.com/muster/muster/server/internal/httpapi"
 	"github.com/muster/muster/server/internal/hub"
 	"github.com/muster/muster/server/internal/ingest"
@@ -43,6 +44,7 @@ type parts struct {
 
 	catalog *catalog.Service
 	devices *device.Service
+	groups  *group.Service
 	deploy  *deploy.Service
 	tasks   *task.Service
 	release *release.Service
@@ -79,13 +81,14 @@ func (s *Server) wire(ctx context.Context) (*httpapi.Server, error) {
 	p.catalog = catalog.New(catalog.Options{DB: s.DB, Blobs: p.blobs, Trust: p.trust, Log: s.log, Actor: actorName, Notify: func(id string) {
 		p.hub.Notify(hub.Event{Type: "package", ID: id, PackageID: id})
 	}})
-	p.devices = device.New(device.Options{DB: s.DB, Live: p.hub, Log: s.log})
+	p.devices = device.New(device.Options{DB: s.DB, Live: p.hub, Groups: group.Tokens{}, Log: s.log})
+	p.groups = group.New(group.Options{DB: s.DB, Live: p.hub, Log: s.log, Apply: p.applyGroups()})
 	p.deploy = deploy.New(deploy.Options{DB: s.DB, Package: p.deployable, Devices: p.devices, Live: p.hub, Log: s.log, Registerer: s.reg})
 	silentAfter, keep := s.cfg.Events.Times()
 	p.events = event.New(event.Options{DB: s.DB, SilentAfter: silentAfter, Keep: keep, Log: s.log, Notify: p.hub.Notify})
 	p.software = software.New(software.Options{DB: s.DB, Log: s.log})
 	p.inventory = inventory.New(inventory.Options{
-		DB: s.DB, Software: p.software, Notify: p.hub.Notify, Spread: p.events.Spread,
+		DB: s.DB, Software: p.software, Notify: p.inventoried, Spread: p.events.Spread,
 		DiskLowPercent: s.cfg.Events.DiskLowPercent,
 	})
 	p.tasks = task.New(task.Options{DB: s.DB, Devices: p.devices, Live: p.hub, Software: p.software, Log: s.log})
@@ -113,7 +116,11 @@ func (s *Server) features() []httpapi.Feature {
 		&trust.API{Service: s.parts.trust, Devices: s.parts.followers},
 		&blob.API{Service: s.parts.blobs},
 		&catalog.API{Service: s.parts.catalog},
-		device.NewAPI(device.APIOptions{Service: s.parts.devices, OpenDeployments: s.parts.deploy.OpenCounts, Enrollment: s.enrollment}),
+		device.NewAPI(device.APIOptions{
+			Service: s.parts.devices, OpenDeployments: s.parts.deploy.OpenCounts, Enrollment: s.enrollment,
+			Groups: s.parts.groups.Of, TokenGroups: s.parts.groups.TokenGroups,
+		}),
+		&group.API{Service: s.parts.groups},
 		deploy.NewAPI(s.parts.deploy),
 		task.NewAPI(s.parts.tasks),
 		&release.API{Service: s.parts.release},
@@ -136,7 +143,7 @@ func (s *Server) describe(context.Context) (about.Server, error) {
 // background runs what works by itself until the server stops.
 func (s *Server) background(ctx context.Context) {
 	p := &s.parts
-	for _, run := range []func(context.Context){s.CA.Run, p.users.RunCleanup, p.audit.RunCleanup, p.blobs.Run, p.devices.Run, p.deploy.Run, p.tasks.Run, p.events.Run, p.software.Run, p.logs.Run, giveBackMemory} {
+	for _, run := range []func(context.Context){s.CA.Run, p.users.RunCleanup, p.audit.RunCleanup, p.blobs.Run, p.devices.Run, p.groups.Run, p.deploy.Run, p.tasks.Run, p.events.Run, p.software.Run, p.logs.Run, giveBackMemory} {
 		s.running.Go(func() { run(ctx) })
 	}
 }

@@ -62,6 +62,7 @@ type Options struct {
 	DB         *store.DB     // required
 	Live       Live          // required
 	Log        *slog.Logger  // required
+	Groups     Groups        // nil: enrollment tokens name none
 	FlushEvery time.Duration // of last-seen times; 5 s when zero
 }
 
@@ -78,6 +79,7 @@ type Service struct {
 	seen         map[string]sighting
 	watchers     []func(context.Context, Change)
 	factWatchers []func(context.Context, string, protocol.Facts) error
+	observers    []func(ids ...string)
 }
 
 // Change tells that a device entered another state.
@@ -91,7 +93,7 @@ func New(opt Options) *Service {
 	if opt.FlushEvery <= 0 {
 		opt.FlushEvery = 5 * time.Second
 	}
-	rows := &deviceStore{opt.DB}
+	rows := &deviceStore{db: opt.DB, groups: opt.Groups}
 	return &Service{
 		store: rows, live: opt.Live, log: opt.Log, flush: opt.FlushEvery, seen: map[string]sighting{},
 		instances: store.NewGroup(chunk, rows.setInstances),
@@ -110,12 +112,26 @@ func (s *Service) SubscribeFacts(fn func(ctx context.Context, deviceID string, f
 	s.factWatchers = append(s.factWatchers, fn)
 }
 
+// Observe adds fn to those who are told, after the commit, that what the server knows of devices changed, other
+// than when they were last seen: state, facts, versions. fn only takes note. It is for wiring, as Subscribe.
+func (s *Service) Observe(fn func(ids ...string)) { s.observers = append(s.observers, fn) }
+
+func (s *Service) observed(ids ...string) {
+	if len(ids) == 0 {
+		return
+	}
+	for _, fn := range s.observers {
+		fn(ids...)
+	}
+}
+
 // changed spreads what is committed, also when the request that did it ends early.
 func (s *Service) changed(ctx context.Context, id, state string) {
 	ctx = context.WithoutCancel(ctx)
 	for _, fn := range s.watchers {
 		fn(ctx, Change{DeviceID: id, State: state})
 	}
+	s.observed(id)
 	s.live.Notify(hub.Event{Type: "device", ID: id, DeviceID: id})
 }
 
@@ -202,6 +218,7 @@ func (s *Service) UpdateFacts(ctx context.Context, id string, facts protocol.Fac
 	if !changed {
 		return nil
 	}
+	s.observed(id)
 	for _, fn := range s.factWatchers {
 		if err := fn(ctx, id, f); err != nil {
 			return err

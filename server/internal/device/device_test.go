@@ -437,9 +437,9 @@ func TestList_filtersAndPages(t *testing.T) {
 			want int
 		}{
 			"all":           {device.Filter{}, 5},
-			"pending":       {device.Filter{State: "pending"}, 1},
-			"by name":       {device.Filter{Query: "PC-" + all[0].nonce[:4]}, 1},
-			"wildcard":      {device.Filter{Query: "%"}, 0},
+			"pending":       {device.Filter{Search: device.Search{State: "pending"}}, 1},
+			"by name":       {device.Filter{Search: device.Search{Query: "PC-" + all[0].nonce[:4]}}, 1},
+			"wildcard":      {device.Filter{Search: device.Search{Query: "%"}}, 0},
 			"connected":     {device.Filter{Connected: &yes}, 1},
 			"not connected": {device.Filter{Connected: &no}, 4},
 		} {
@@ -476,6 +476,8 @@ func TestHTTP(t *testing.T) {
 		device.NewAPI(device.APIOptions{
 			Service:         e.svc,
 			OpenDeployments: func(context.Context, []string) (map[string]int, error) { return nil, nil },
+			Groups:          func(context.Context, string) ([]device.GroupRef, error) { return []device.GroupRef{{Name: "lab"}}, nil },
+			TokenGroups:     func(context.Context, []string) (map[string][]device.GroupRef, error) { return nil, nil },
 			Enrollment:      func(_ context.Context, token string) (string, error) { return "MUSTER1-" + token, nil },
 		}).Register(humago.New(mux, api.Config("1")))
 		c := e.enroll(true)
@@ -487,7 +489,10 @@ func TestHTTP(t *testing.T) {
 			{"GET", "/devices", "", 200, c.id},
 			{"GET", "/devices?state=active", "", 200, `"items":[]`},
 			{"GET", "/devices?connected=maybe", "", 400, "connected"},
+			{"GET", "/devices?software_below=2", "", 400, "software"},
+			{"GET", "/devices?software=nano&software_below=2&unseen_days=3&enrolled_after=2026-01-01T00:00:00Z", "", 200, `"items":[]`},
 			{"GET", "/devices/" + c.id, "", 200, `"facts":{`},
+			{"GET", "/devices/" + c.id, "", 200, `"name":"lab"`},
 			{"GET", "/devices/nope", "", 404, "not_found"},
 			{"POST", "/devices/" + c.id + "/approve", "", 200, `"state":"active"`},
 			{"POST", "/devices/" + c.id + "/wakeup", "", 202, `"connected":false`},

@@ -28,6 +28,14 @@ type Token struct {
 	RevokedAt     *time.Time
 	CreatedBy     string
 	CreatedAt     time.Time
+	GroupIDs      []string // of which its devices become members; not filled by Tokens
+}
+
+// GroupRef names a group.
+type GroupRef struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	Kind string `json:"kind" enum:"static,search"`
 }
 
 // Enroll admits a device. The same nonce with the same secret gets the same device again, without a
@@ -62,11 +70,13 @@ func (s *Service) Enroll(ctx context.Context, req protocol.EnrollRequest, remote
 		s.log.Info("device enrolled", "device", row.ID, "hostname", row.Hostname, "state", row.State)
 		s.live.Notify(hub.Event{Type: "enrollment_token", ID: row.TokenID})
 		s.live.Notify(hub.Event{Type: "device", ID: row.ID, DeviceID: row.ID})
+		s.observed(row.ID)
 	}
 	return row.device(), nil
 }
 
-// CreateToken makes a token and returns its secret, which cannot be had again.
+// CreateToken makes a token and returns its secret, which cannot be had again. A group that it names and that
+// there is not, or that is no static one, is Invalid.
 func (s *Service) CreateToken(ctx context.Context, t Token) (made Token, secret string, err error) {
 	now := store.Now()
 	id, err := uuid.NewV7()

@@ -17,6 +17,10 @@ type APIOptions struct {
 	Service *Service
 	// OpenDeployments counts the open deployments of devices.
 	OpenDeployments func(ctx context.Context, deviceIDs []string) (map[string]int, error)
+	// Groups are those of which a device is a member, by name.
+	Groups func(ctx context.Context, deviceID string) ([]GroupRef, error)
+	// TokenGroups are the groups that enrollment tokens name, by token.
+	TokenGroups func(ctx context.Context, tokenIDs []string) (map[string][]GroupRef, error)
 	// Enrollment makes the enrollment string around a token's secret.
 	Enrollment func(ctx context.Context, token string) (string, error)
 }
@@ -47,6 +51,7 @@ type DeviceView struct {
 	OpenTasks        int             `json:"open_tasks" doc:"that are not deployments"`
 	Facts            *protocol.Facts `json:"facts,omitempty" doc:"only when one device is asked for"`
 	Footprint        *Footprint      `json:"footprint,omitempty" doc:"what the agent has cost the computer; only when one device is asked for"`
+	Groups           []GroupRef      `json:"groups,omitempty" doc:"of which it is a member; only when one device is asked for"`
 }
 
 func (a *API) views(ctx context.Context, devices []Device) ([]DeviceView, error) {
@@ -82,6 +87,9 @@ func (a *API) one(ctx context.Context, d Device, err error) (*viewOutput, error)
 		return nil, err
 	}
 	views[0].Facts, views[0].Footprint = &d.Facts, d.Footprint
+	if views[0].Groups, err = a.opt.Groups(ctx, d.ID); err != nil {
+		return nil, err
+	}
 	return &viewOutput{Body: views[0]}, nil
 }
 
@@ -92,8 +100,8 @@ type (
 	viewOutput struct{ Body DeviceView }
 	listInput  struct {
 		api.PageParams
-		Query      string `query:"q" maxLength:"200" doc:"part of hostname, system, agent version or id"`
-		State      string `query:"state" enum:"pending,active,quarantined,revoked,removed"`
+		Search
+		Group      string `query:"group" maxLength:"64" doc:"id of a group; membership of a saved search is kept within seconds"`
 		Connected  string `query:"connected" enum:"true,false"`
 		TrustBelow int    `query:"trust_below" minimum:"0" doc:"neither revoked nor removed, and has not confirmed the trust document of this version"`
 	}
@@ -151,12 +159,17 @@ func (a *API) list(ctx context.Context, in *listInput) (*listOutput, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := in.Validate("query."); err != nil {
+		return nil, err
+	}
 	var connected *bool
 	if in.Connected != "" {
 		yes := in.Connected == "true"
 		connected = &yes
 	}
-	devices, err := a.opt.Service.List(ctx, Filter{Query: in.Query, State: in.State, Connected: connected, TrustBelow: in.TrustBelow, After: after, Limit: in.Fetch()})
+	devices, err := a.opt.Service.List(ctx, Filter{
+		Search: in.Search, Group: in.Group, Connected: connected, TrustBelow: in.TrustBelow, After: after, Limit: in.Fetch(),
+	})
 	if err != nil {
 		return nil, err
 	}

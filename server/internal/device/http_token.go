@@ -17,15 +17,16 @@ const standardHours = 7 * 24
 
 // EnrollmentTokenView is an enrollment token as the admin API shows it, without its secret.
 type EnrollmentTokenView struct {
-	ID            string    `json:"id"`
-	Name          string    `json:"name"`
-	Uses          int       `json:"uses"`
-	MaxUses       int       `json:"max_uses" doc:"0: any number"`
-	ExpiresAt     time.Time `json:"expires_at"`
-	NeedsApproval bool      `json:"needs_approval"`
-	Revoked       bool      `json:"revoked"`
-	CreatedBy     string    `json:"created_by"`
-	CreatedAt     time.Time `json:"created_at"`
+	ID            string     `json:"id"`
+	Name          string     `json:"name"`
+	Uses          int        `json:"uses"`
+	MaxUses       int        `json:"max_uses" doc:"0: any number"`
+	ExpiresAt     time.Time  `json:"expires_at"`
+	NeedsApproval bool       `json:"needs_approval"`
+	Revoked       bool       `json:"revoked"`
+	CreatedBy     string     `json:"created_by"`
+	CreatedAt     time.Time  `json:"created_at"`
+	Groups        []GroupRef `json:"groups" doc:"of which the devices that it admits become members"`
 }
 
 // NewEnrollmentToken is a token with its secret, shown once.
@@ -38,7 +39,7 @@ type NewEnrollmentToken struct {
 func (t Token) view() EnrollmentTokenView {
 	return EnrollmentTokenView{
 		ID: t.ID, Name: t.Name, Uses: t.Uses, MaxUses: t.MaxUses, ExpiresAt: t.ExpiresAt, NeedsApproval: t.NeedsApproval,
-		Revoked: t.RevokedAt != nil, CreatedBy: t.CreatedBy, CreatedAt: t.CreatedAt,
+		Revoked: t.RevokedAt != nil, CreatedBy: t.CreatedBy, CreatedAt: t.CreatedAt, Groups: []GroupRef{},
 	}
 }
 
@@ -46,10 +47,11 @@ type (
 	tokenList        struct{ Body api.Page[EnrollmentTokenView] }
 	createTokenInput struct {
 		Body struct {
-			Name           string `json:"name" minLength:"1" maxLength:"120"`
-			MaxUses        int    `json:"max_uses,omitempty" minimum:"0" maximum:"1000000" doc:"0 or absent: any number"`
-			ExpiresInHours int    `json:"expires_in_hours,omitempty" minimum:"0" maximum:"87600" doc:"absent: 168"`
-			NeedsApproval  bool   `json:"needs_approval,omitempty"`
+			Name           string   `json:"name" minLength:"1" maxLength:"120"`
+			MaxUses        int      `json:"max_uses,omitempty" minimum:"0" maximum:"1000000" doc:"0 or absent: any number"`
+			ExpiresInHours int      `json:"expires_in_hours,omitempty" minimum:"0" maximum:"87600" doc:"absent: 168"`
+			NeedsApproval  bool     `json:"needs_approval,omitempty"`
+			GroupIDs       []string `json:"group_ids,omitempty" maxItems:"20" doc:"static groups of which the devices that it admits become members at once"`
 		}
 	}
 	createTokenOutput struct{ Body NewEnrollmentToken }
@@ -82,11 +84,28 @@ func (a *API) listTokens(ctx context.Context, in *struct{ api.PageParams }) (*to
 	if err != nil {
 		return nil, err
 	}
+	views, err := a.tokenViews(ctx, tokens)
+	if err != nil {
+		return nil, err
+	}
+	return &tokenList{Body: api.NewPage(views, in.PageParams, func(v EnrollmentTokenView) []string { return []string{v.ID} })}, nil
+}
+
+func (a *API) tokenViews(ctx context.Context, tokens []Token) ([]EnrollmentTokenView, error) {
+	ids := make([]string, len(tokens))
+	for i, t := range tokens {
+		ids[i] = t.ID
+	}
+	groups, err := a.opt.TokenGroups(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
 	views := make([]EnrollmentTokenView, len(tokens))
 	for i, t := range tokens {
 		views[i] = t.view()
+		views[i].Groups = append(views[i].Groups, groups[t.ID]...)
 	}
-	return &tokenList{Body: api.NewPage(views, in.PageParams, func(v EnrollmentTokenView) []string { return []string{v.ID} })}, nil
+	return views, nil
 }
 
 func (a *API) createToken(ctx context.Context, in *createTokenInput) (*createTokenOutput, error) {
@@ -97,6 +116,7 @@ func (a *API) createToken(ctx context.Context, in *createTokenInput) (*createTok
 	t, secret, err := a.opt.Service.CreateToken(ctx, Token{
 		Name: in.Body.Name, MaxUses: in.Body.MaxUses, NeedsApproval: in.Body.NeedsApproval,
 		ExpiresAt: time.Now().Add(time.Duration(hours) * time.Hour), CreatedBy: user.FromContext(ctx).Name,
+		GroupIDs: in.Body.GroupIDs,
 	})
 	if err != nil {
 		return nil, err
@@ -106,5 +126,9 @@ func (a *API) createToken(ctx context.Context, in *createTokenInput) (*createTok
 	if err != nil {
 		return nil, err
 	}
-	return &createTokenOutput{Body: NewEnrollmentToken{EnrollmentTokenView: t.view(), Token: secret, Enrollment: enrollment}}, nil
+	views, err := a.tokenViews(ctx, []Token{t})
+	if err != nil {
+		return nil, err
+	}
+	return &createTokenOutput{Body: NewEnrollmentToken{EnrollmentTokenView: views[0], Token: secret, Enrollment: enrollment}}, nil
 }

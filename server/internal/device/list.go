@@ -8,8 +8,8 @@ import (
 
 // Filter narrows List; empty fields do not. After holds the hostname and id of the last device seen.
 type Filter struct {
-	Query     string
-	State     string
+	Search
+	Group     string // id; as membership is kept, which is seconds behind for saved searches
 	Connected *bool
 	// TrustBelow keeps devices, unless they are revoked or removed, that have not confirmed this trust document.
 	TrustBelow int
@@ -25,9 +25,9 @@ const scan = 500
 //
 //fuzz:none the server wrote the row itself, after CleanFacts
 func (s *Service) List(ctx context.Context, f Filter) ([]Device, error) {
-	q := filter{query: f.Query, state: f.State, below: f.TrustBelow, after: f.After, limit: f.Limit}
-	if f.TrustBelow > 0 {
-		if err := s.Flush(ctx); err != nil { // what devices confirmed a moment ago
+	q := filter{search: f.Search, group: f.Group, below: f.TrustBelow, after: f.After, limit: f.Limit}
+	if f.TrustBelow > 0 || f.sees() {
+		if err := s.Flush(ctx); err != nil { // what devices told a moment ago
 			return nil, err
 		}
 	}

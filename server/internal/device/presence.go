@@ -172,5 +172,12 @@ func (s *Service) Flush(ctx context.Context) error {
 		s.mu.Unlock()
 		return err
 	}
+	var changed []string
+	for id, seen := range batch {
+		if seen.changed {
+			changed = append(changed, id)
+		}
+	}
+	s.observed(changed...)
 	return nil
 }

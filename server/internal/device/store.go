@@ -15,12 +15,16 @@ import (
 	"github.com/muster/muster/packages/protocol"
 	"github.com/muster/muster/server/internal/store"
 	"github.com/muster/muster/server/internal/text"
+	"github.com/muster/muster/server/internal/versionkey"
 )
 
 // chunk bounds the ids in one statement.
 const chunk = 500
 
-type deviceStore struct{ db *store.DB }
+type deviceStore struct {
+	db     *store.DB
+	groups Groups // may be nil
+}
 
 type deviceRow struct {
 	ID               string `gorm:"primaryKey"`
@@ -50,6 +54,10 @@ type deviceRow struct {
 	LastSeenAt       *time.Time
 	UpdatedAt        time.Time
 	OpenTasks        int // kept by package task
+	Manufacturer     string
+	Product          string
+	Virtualisation   string
+	AgentVersionKey  string // sorts as versions do
 
 	// Kept by package devicelog.
 	LogLevel       string // empty: off
@@ -66,6 +74,7 @@ func newRow(id string, f protocol.Facts, facts string, now time.Time) deviceRow 
 		ID: id, Hostname: f.Hostname, OS: f.OS, OSName: f.OSName, OSVersion: f.OSVersion, Arch: f.Arch,
 		AgentVersion: f.AgentVersion, MachineID: f.MachineID, Facts: facts, FactsChangedAt: f.ChangedAt,
 		EnrolledAt: now, LastSeenAt: &now, UpdatedAt: now,
+		Manufacturer: f.Manufacturer, Product: f.Product, Virtualisation: f.Virtualisation, AgentVersionKey: versionkey.OfRelease(f.AgentVersion),
 	}
 }
 
@@ -225,6 +234,7 @@ func (s *deviceStore) updateFacts(ctx context.Context, id string, f protocol.Fac
 	return s.update(ctx, "write facts", s.where("id = ? AND facts_changed_at <= ?", id, f.ChangedAt), map[string]any{
 		"hostname": f.Hostname, "os": f.OS, "os_name": f.OSName, "os_version": f.OSVersion, "arch": f.Arch,
 		"facts": facts, "facts_changed_at": f.ChangedAt,
+		"manufacturer": f.Manufacturer, "product": f.Product, "virtualisation": f.Virtualisation,
 	})
 }
 
@@ -254,7 +264,7 @@ func (s *deviceStore) writeSeen(ctx context.Context, batch map[string]sighting) 
 			}
 			values := map[string]any{"last_seen_at": seen.at, "trust_version": seen.trust}
 			if seen.agent != "" {
-				values["agent_version"] = seen.agent
+				values["agent_version"], values["agent_version_key"] = seen.agent, versionkey.OfRelease(seen.agent)
 			}
 			if err := tx.Model(&deviceRow{}).Where("id = ?", id).UpdateColumns(values).Error; err != nil {
 				return err
@@ -356,18 +366,17 @@ func (s *deviceStore) allTargets(ctx context.Context) ([]Target, error) {
 
 // filter narrows a list of devices. After holds the hostname and id of the last one seen.
 type filter struct {
-	query string
-	state string
-	below int // trust version; 0 for all
-	after []string
-	limit int
+	search Search
+	group  string
+	below  int // trust version; 0 for all
+	after  []string
+	limit  int
 }
 
 func (s *deviceStore) list(ctx context.Context, f filter) ([]deviceRow, error) {
-	tx := s.db.With(ctx).Scopes(store.Contains(f.query, "hostname", "os_name", "agent_version", "id")).
-		Order("hostname, id").Limit(f.limit)
-	if f.state != "" {
-		tx = tx.Where("state = ?", f.state)
+	tx := s.db.With(ctx).Scopes(f.search.Where(store.Now())).Order("hostname, id").Limit(f.limit)
+	if f.group != "" {
+		tx = tx.Where("EXISTS (SELECT 1 FROM group_members m WHERE m.group_id = ? AND m.device_id = devices.id AND m.member = ?)", f.group, true)
 	}
 	if f.below > 0 {
 		tx = tx.Where("trust_version < ? AND state NOT IN ?", f.below, goneStates())

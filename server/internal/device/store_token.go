@@ -14,6 +14,14 @@ import (
 	"github.com/muster/muster/server/internal/store"
 )
 
+// Groups is what the package needs of the groups, within its own transactions.
+type Groups interface {
+	// NameByToken notes the static groups that a new enrollment token names; another is Invalid.
+	NameByToken(tx *gorm.DB, tokenID string, groupIDs []string) error
+	// JoinByToken makes a new device a member of the groups that its enrollment token names.
+	JoinByToken(tx *gorm.DB, tokenID, tokenName, deviceID string, now time.Time) error
+}
+
 type tokenRow struct {
 	ID            string `gorm:"primaryKey"`
 	Name          string
@@ -57,6 +65,11 @@ func (s *deviceStore) enroll(ctx context.Context, row deviceRow, tokenHash strin
 		}
 		if err := tx.Create(&row).Error; err != nil {
 			return fmt.Errorf("insert device: %w", err)
+		}
+		if s.groups != nil {
+			if err := s.groups.JoinByToken(tx, token.ID, token.Name, row.ID, now); err != nil {
+				return err
+			}
 		}
 		got, made = row, true
 		return nil
@@ -125,10 +138,15 @@ func (s *deviceStore) createToken(ctx context.Context, t Token, hash string) err
 		ID: t.ID, Name: t.Name, SecretSHA256: hash, MaxUses: t.MaxUses, NeedsApproval: t.NeedsApproval,
 		ExpiresAt: t.ExpiresAt, CreatedBy: t.CreatedBy, CreatedAt: t.CreatedAt,
 	}
-	if err := s.db.With(ctx).Create(&row).Error; err != nil {
-		return fmt.Errorf("insert enrollment token: %w", err)
-	}
-	return nil
+	return s.db.Tx(ctx, func(tx *gorm.DB) error {
+		if err := tx.Create(&row).Error; err != nil {
+			return fmt.Errorf("insert enrollment token: %w", err)
+		}
+		if s.groups == nil || len(t.GroupIDs) == 0 {
+			return nil
+		}
+		return s.groups.NameByToken(tx, t.ID, t.GroupIDs)
+	})
 }
 
 func (s *deviceStore) revokeToken(ctx context.Context, id string) error {

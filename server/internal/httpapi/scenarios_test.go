@@ -68,7 +68,7 @@ var scenarios = merge(
 		"add-trust-key":       {good: newAuthor, conflict: knownAuthor},
 		"revoke-instructions": {good: send("/trust/revocations", map[string]any{"names": []string{"01900000-0000-7000-8000-000000000001"}})},
 	},
-	uploadScenarios, packageScenarios, deviceScenarios, deploymentScenarios, taskScenarios, inventoryScenarios, logScenarios, releaseScenarios,
+	uploadScenarios, packageScenarios, deviceScenarios, deploymentScenarios, taskScenarios, inventoryScenarios, logScenarios, releaseScenarios, groupScenarios,
 )
 
 func merge(tables ...map[string]scenario) map[string]scenario {

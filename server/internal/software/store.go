@@ -36,6 +36,7 @@ type versionRow struct {
 	Identity    string
 	TitleID     int64
 	Version     string
+	VersionKey  string // sorts as versions do
 	Devices     int
 	FirstSeenAt time.Time
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
 	"github.com/muster/muster/server/internal/store"
+	"github.com/muster/muster/server/internal/versionkey"
 )
 
 // List is what a device has, ready to be written. Make it with Prepare.
@@ -46,7 +47,9 @@ func (s *Service) Prepare(ctx context.Context, programs []protocol.Software, now
 	for i, p := range programs {
 		id := digest(titleOf[i], p.Version)
 		versionOf[i] = id
-		versions[id] = versionRow{Identity: id, TitleID: titleIDs[titleOf[i]], Version: p.Version, FirstSeenAt: now}
+		versions[id] = versionRow{
+			Identity: id, TitleID: titleIDs[titleOf[i]], Version: p.Version, VersionKey: versionkey.Of(p.Version), FirstSeenAt: now,
+		}
 	}
 	versionIDs, err := ensure(ctx, c.db, versions, func(r versionRow) (string, int64) { return r.Identity, r.ID })
 	if err != nil {

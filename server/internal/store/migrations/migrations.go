@@ -21,6 +21,7 @@ func All() []*gormigrate.Migration {
 	all = append(all, log()...)
 	all = append(all, release()...)
 	all = append(all, update()...)
+	all = append(all, group()...)
 	return all
 }
 
