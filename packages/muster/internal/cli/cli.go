@@ -117,7 +117,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.loginCommand(), a.logoutCommand(), a.whoamiCommand(), a.packageCommand(), a.keygenCommand(), a.trustCommand(),
 		a.deviceCommand(), a.wakeupCommand(), a.assignCommand(), a.unassignCommand(), a.assignmentCommand(),
-		a.deploymentCommand(), a.taskCommand(), a.enrollmentTokenCommand(), a.auditCommand(), a.versionCommand(),
+		a.deploymentCommand(), a.taskCommand(), a.releaseCommand(), a.updateCommand(), a.enrollmentTokenCommand(), a.auditCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -151,7 +151,7 @@ func (a *app) upload(ctx context.Context, api *client.Client, l *localArchive, r
 	}
 	up, err := api.Upload(ctx, o)
 	if err != nil {
-		if id != "" && (fault.Retryable(err) || errors.Is(err, context.Canceled)) {
+		if id != "" && !l.once && (fault.Retryable(err) || errors.Is(err, context.Canceled)) {
 			a.note("muster: go on with: --resume %s", id)
 		}
 		return up, fmt.Errorf("upload %s: %w", l.name, err)

@@ -46,6 +46,8 @@ type fakeServer struct {
 	devices     []object
 	deployments []object
 	tasks       []object
+	releases    []object
+	handedIn    object   // with the newest release
 	logs        []object // oldest first
 	logSetting  object
 	asked       []string // queries for logs
@@ -75,6 +77,7 @@ func newFake(t *testing.T) *fakeServer {
 	f.trustRoutes(handle)
 	f.taskRoutes(handle)
 	f.logRoutes(handle)
+	f.releaseRoutes(handle)
 	mux.HandleFunc("GET /api/v1/events", f.events)
 	f.Server = httptest.NewUnstartedServer(mux)
 	f.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // refused handshakes are what is tested

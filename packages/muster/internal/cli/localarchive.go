@@ -20,6 +20,7 @@ type localArchive struct {
 	name    string
 	file    *os.File
 	temp    bool // packed from a folder; deleted in the end
+	once    bool // its upload is not resumed by a later command
 	meta    instruction.Archive
 	entries []archive.Entry
 }

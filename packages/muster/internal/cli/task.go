@@ -51,7 +51,7 @@ func (a *app) taskListCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&device, "device", "", "only of this device: host `name` or id")
-	c.Flags().StringVar(&kind, "kind", "", "only inventory, uninstall, remove or module")
+	c.Flags().StringVar(&kind, "kind", "", "only inventory, update, uninstall, remove or module")
 	c.Flags().StringVar(&state, "state", "", "only in this state")
 	c.Flags().BoolVar(&open, "open", false, "only those that are not over")
 	limitFlag(c, &limit)
@@ -98,6 +98,7 @@ func (a *app) showTask(t client.Task) error {
 	if t.LimitSeconds > 0 {
 		fields = append(fields, field{"Limit", (time.Duration(t.LimitSeconds) * time.Second).String() + " a program"})
 	}
+	fields = append(fields, updateFields(t.Update)...)
 	if err := a.fields(fields); err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ type Task struct {
 	LimitSeconds  int                 `json:"limit_seconds,omitempty"`
 	Module        string              `json:"module,omitempty"`
 	Parameters    json.RawMessage     `json:"parameters,omitempty"`
+	Update        *Update             `json:"update,omitempty"`
 	Items         []protocol.TaskItem `json:"items,omitempty"`
 	NextTry       *time.Time          `json:"next_try,omitempty"`
 	CreatedBy     string              `json:"created_by"`
@@ -35,6 +36,14 @@ type Task struct {
 	UpdatedAt     time.Time           `json:"updated_at"`
 	FinishedAt    *time.Time          `json:"finished_at,omitempty"`
 	Timeline      []TaskStep          `json:"timeline,omitempty"`
+}
+
+// Update is what an update of the agent asks for, and how it ended.
+type Update struct {
+	ReleaseID        string                 `json:"release_id"`
+	Version          string                 `json:"version"`
+	ProbationSeconds int                    `json:"probation_seconds"`
+	Result           *protocol.UpdateResult `json:"result,omitempty"`
 }
 
 // TaskStep is one state a task went through.
