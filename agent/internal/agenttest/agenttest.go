@@ -53,6 +53,8 @@ type Server struct {
 	ca    *x509.Certificate
 	root  trust.PrivateKey
 	Key   trust.PrivateKey // signs packages in the role author
+	// ReleaseKey signs releases of the agent.
+	ReleaseKey trust.PrivateKey
 
 	sync.Mutex
 	// Fail answers a request with this status when it is not 0; headers may be set.
@@ -99,7 +101,11 @@ func NewAhead(t testing.TB, ahead time.Duration) *Server {
 	require.NoError(t, err)
 	s.Key, err = trust.GenerateKey()
 	require.NoError(t, err)
-	s.Publish(t, &trust.Document{Version: 1, Keys: []trust.Key{s.root.Entry(trust.RoleRoot), s.Key.Entry(trust.RoleAuthor)}})
+	s.ReleaseKey, err = trust.GenerateKey()
+	require.NoError(t, err)
+	s.Publish(t, &trust.Document{Version: 1, Keys: []trust.Key{
+		s.root.Entry(trust.RoleRoot), s.Key.Entry(trust.RoleAuthor), s.ReleaseKey.Entry(trust.RoleRelease),
+	}})
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+protocol.PathEnroll, s.enroll)
 	mux.HandleFunc("POST "+protocol.PathCheckIn, s.device(s.checkIn))
@@ -108,6 +114,7 @@ func NewAhead(t testing.TB, ahead time.Duration) *Server {
 	mux.HandleFunc("PUT "+protocol.PathInventory+"/{section}", s.device(s.section))
 	mux.HandleFunc("POST "+protocol.PathRotate, s.device(s.rotate))
 	mux.HandleFunc("GET "+protocol.PathInstruction+"/{sha}", s.device(s.blob))
+	mux.HandleFunc("GET "+protocol.PathRelease+"/{sha}", s.device(s.blob))
 	mux.HandleFunc("GET "+protocol.PathFragment+"/{sha}", s.device(s.blob))
 	mux.HandleFunc("GET "+protocol.PathSocket, s.device(s.socket))
 	s.http = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/muster/muster/agent/internal/launch"
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/agent/internal/removal"
 	"github.com/muster/muster/agent/internal/service"
@@ -24,6 +25,7 @@ import (
 	"github.com/muster/muster/agent/internal/task/inventory"
 	"github.com/muster/muster/agent/internal/task/remove"
 	"github.com/muster/muster/agent/internal/task/software"
+	"github.com/muster/muster/agent/internal/task/update"
 	"github.com/muster/muster/packages/atomicfile"
 	"github.com/muster/muster/packages/buildinfo"
 	"github.com/muster/muster/packages/fault"
@@ -69,6 +71,7 @@ func tasks() map[string]task.Func {
 		protocol.TaskDeploy:    new(deploy.Deployer).Run,
 		protocol.TaskInventory: inventory.Task{Software: installed}.Run,
 		protocol.TaskUninstall: new(software.Uninstaller).Run,
+		protocol.TaskUpdate:    new(update.Updater).Run,
 		protocol.TaskRemove:    remove.Run,
 	}
 }
@@ -88,9 +91,12 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := dispatch(ctx, args, stdout, stderr)
+	var ended *launch.Exit
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.As(err, &ended):
+		return ended.Code
 	case errors.Is(err, errRemoved):
 		return exitRemoved
 	case errors.Is(err, flag.ErrHelp):

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"os"
 
 	"github.com/muster/muster/agent/internal/config"
+	"github.com/muster/muster/agent/internal/launch"
 	"github.com/muster/muster/agent/internal/logfile"
 	"github.com/muster/muster/agent/internal/logforward"
 	"github.com/muster/muster/agent/internal/removal"
@@ -19,32 +19,45 @@ import (
 // run stays until it is told to stop, or until the agent is removed from this computer.
 func run(ctx context.Context, args []string, stderr io.Writer) error {
 	resident.Tune()
-	return service.Run(ctx, func(ctx context.Context) error {
-		for {
-			// Begins anew after a server was left: that is rare, and nothing then lingers in this process.
-			err := withResident("run", args, stderr, func(r *resident.Resident) error { return r.Run(ctx) })
-			if !errors.Is(err, resident.ErrLeft) || ctx.Err() != nil {
-				return err
+	serve := func(ctx context.Context) error {
+		return launched(ctx, "run", args, stderr, func(ctx context.Context, p launch.Program) error {
+			for {
+				// Begins anew after a server was left: that is rare, and nothing then lingers in this process.
+				err := withResident("run", args, stderr, p, func(r *resident.Resident) error { return r.Run(ctx) })
+				if !errors.Is(err, resident.ErrLeft) || ctx.Err() != nil {
+					return err
+				}
 			}
-		}
-	})
+		})
+	}
+	if launch.Leashed() {
+		return serve(ctx) // it is the launcher to whom a service manager speaks
+	}
+	return service.Run(ctx, serve)
 }
 
 // once checks in once, does what is asked and delivers.
 func once(ctx context.Context, args []string, stderr io.Writer) error {
-	err := withResident("once", args, stderr, func(r *resident.Resident) error { return r.Once(ctx) })
-	if errors.Is(err, resident.ErrLeft) {
-		return withResident("once", args, stderr, func(*resident.Resident) error { return nil })
-	}
-	return err
+	return launched(ctx, "once", args, stderr, func(ctx context.Context, p launch.Program) error {
+		err := withResident("once", args, stderr, p, func(r *resident.Resident) error { return r.Once(ctx) })
+		if errors.Is(err, resident.ErrLeft) {
+			return withResident("once", args, stderr, p, func(*resident.Resident) error { return nil })
+		}
+		return err
+	})
 }
 
-func withResident(name string, args []string, stderr io.Writer, use func(*resident.Resident) error) error {
+// directory is the data directory that the arguments of a command name.
+func directory(name string, args []string) (string, error) {
 	set, data := flags(name)
 	if _, err := parse(set, args, 0); err != nil {
-		return err
+		return "", err
 	}
-	dir, err := dataDir(*data)
+	return dataDir(*data)
+}
+
+func withResident(name string, args []string, stderr io.Writer, p launch.Program, use func(*resident.Resident) error) error {
+	dir, err := directory(name, args)
 	if err != nil {
 		return err
 	}
@@ -56,11 +69,16 @@ func withResident(name string, args []string, stderr io.Writer, use func(*reside
 		return err
 	}
 	if removal.Marked(dir) {
-		return goOnRemoving(dir, logging.New(stderr, conf.Level(), logging.Tagged))
+		return goOnRemoving(dir, p.Installed, logging.New(stderr, conf.Level(), logging.Tagged))
+	}
+	o := resident.Options{DataDir: dir, Config: conf, Program: p}
+	if o.Trial, err = trialOf(dir, p); err != nil {
+		return err
 	}
 	file := logfile.New(dir, conf.Log.MaxBytes, conf.Log.Files)
 	lines := logforward.New(conf.Level(), file, stderr)
-	r, err := resident.New(resident.Options{DataDir: dir, Config: conf, Log: lines.Logger(), Lines: lines})
+	o.Log, o.Lines = lines.Logger(), lines
+	r, err := resident.New(o)
 	if err != nil {
 		return errors.Join(err, file.Close())
 	}
@@ -76,11 +94,7 @@ func sweepLeft(dir string) error {
 var errRemoved = errors.New("the agent is being removed from this computer")
 
 // goOnRemoving hands the rest to a process that outlives this one.
-func goOnRemoving(dir string, log *slog.Logger) error {
-	program, err := os.Executable()
-	if err != nil {
-		return err
-	}
+func goOnRemoving(dir, program string, log *slog.Logger) error {
 	if err := removal.Start(dir, program); err != nil {
 		return err
 	}

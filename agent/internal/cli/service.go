@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/muster/muster/agent/internal/launch"
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/agent/internal/resident"
 	"github.com/muster/muster/agent/internal/service"
@@ -60,12 +61,12 @@ func manage(ctx context.Context, args []string, stdout io.Writer) error {
 }
 
 func serviceOptions(given string) (service.Options, error) {
-	program, err := os.Executable()
+	program, err := launch.Running()
 	if err != nil {
 		return service.Options{}, err
 	}
 	dir, err := filepath.Abs(given)
-	return service.Options{Program: program, Data: dir, Default: isSystem(dir)}, err
+	return service.Options{Program: program.Installed, Data: dir, Default: isSystem(dir)}, err
 }
 
 // isSystem reports whether a data directory is that of the agent of the whole computer.
@@ -78,7 +79,10 @@ func stopAgent(ctx context.Context, dir string) error {
 	if err := service.Stop(ctx); !errors.Is(err, service.ErrNone) {
 		return err
 	}
-	pid, err := proc.Holder(resident.LockPath(dir))
+	pid, err := proc.Holder(launch.LockPath(dir)) // the parent of an agent on trial
+	if err == nil && pid == 0 {
+		pid, err = proc.Holder(resident.LockPath(dir))
+	}
 	if err != nil || pid == 0 {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/muster/muster/agent/internal/launch"
 	"github.com/muster/muster/agent/internal/local"
 	"github.com/muster/muster/agent/internal/resident"
 	"github.com/muster/muster/agent/internal/session"
@@ -31,20 +32,28 @@ func status(args []string, stdout io.Writer) error {
 		return err
 	}
 	s.Stopped = !running
+	state, err := launch.Load(*data)
+	if err != nil {
+		return err
+	}
 	if *asJSON {
 		enc := json.NewEncoder(stdout)
 		enc.SetIndent("", "  ")
-		return enc.Encode(s)
+		return enc.Encode(struct {
+			resident.Status
+			Launch launch.State `json:"launch"`
+		}{s, state})
 	}
-	return printStatus(stdout, s)
+	return printStatus(stdout, s, state)
 }
 
-func printStatus(w io.Writer, s resident.Status) error {
+func printStatus(w io.Writer, s resident.Status, state launch.State) error {
 	head := fmt.Sprintf("muster-agent %s runs (pid %d, since %s)", s.Version, s.PID, clock(s.Since))
 	if s.Stopped {
 		head = fmt.Sprintf("muster-agent does not run; what it said last, at %s:", clock(s.Written))
 	}
-	lines := []string{head, "  " + costLine(s.Footprint)}
+	lines := append([]string{head}, programLines(s.Program, state)...)
+	lines = append(lines, "  "+costLine(s.Footprint))
 	if !s.Stopped {
 		for _, t := range s.Running {
 			lines = append(lines, strings.TrimRight(fmt.Sprintf("at work for %s: %s %s", t.Server, t.Kind, t.ID), " "))
@@ -67,6 +76,27 @@ func printStatus(w io.Writer, s resident.Status) error {
 		}
 	}
 	return nil
+}
+
+// programLines tell which program is the agent, and how the last update stands.
+func programLines(p launch.Program, s launch.State) []string {
+	var lines []string
+	switch {
+	case p.Slot != "":
+		lines = append(lines, fmt.Sprintf("  program: slot %s of the data directory; installed is %s, version %s", p.Slot, p.Installed, p.Version))
+	case p.Installed != "":
+		lines = append(lines, "  program: the installed one, "+p.Installed)
+	}
+	switch t := s.Trial; {
+	case t != nil && t.Attempts > 0:
+		lines = append(lines, fmt.Sprintf("  an update from %s to %s is on trial: start %d of %d, it must check in within %s", t.From, t.Version, t.Attempts,
+			launch.MaxAttempts, time.Duration(t.ProbationMS)*time.Millisecond))
+	case t != nil:
+		lines = append(lines, fmt.Sprintf("  an update from %s to %s is ready to be tried", t.From, t.Version))
+	case s.Last != nil:
+		lines = append(lines, fmt.Sprintf("  last update: from %s to %s, %s: %s", s.Last.From, s.Last.To, strings.ReplaceAll(string(s.Last.Outcome), "_", " "), s.Last.Message))
+	}
+	return lines
 }
 
 // costLine tells what the agent has cost since it started.

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/muster/muster/agent/internal/config"
 	"github.com/muster/muster/agent/internal/identity"
+	"github.com/muster/muster/agent/internal/launch"
 	"github.com/muster/muster/agent/internal/removal"
 	"github.com/muster/muster/agent/internal/resident"
 	"github.com/muster/muster/agent/internal/service"
@@ -79,7 +79,7 @@ func goodbye(ctx context.Context, dir string, stderr io.Writer) error {
 
 // finish does the rest of a removal in this process.
 func finish(ctx context.Context, dir string, stderr io.Writer) error {
-	program, err := os.Executable()
+	program, err := launch.Running()
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func finish(ctx context.Context, dir string, stderr io.Writer) error {
 		conf = config.Default() // of no use any more
 	}
 	return removal.Finish(ctx, removal.Options{
-		DataDir: dir, Default: isSystem(dir), AgentLock: resident.LockPath(dir), ChangeLock: conf.LockPath(dir), Program: program,
+		DataDir: dir, Default: isSystem(dir), AgentLock: resident.LockPath(dir), ChangeLock: conf.LockPath(dir), Program: program.Installed,
 		Log: logging.New(stderr, conf.Level(), logging.Tagged).With(logging.Task, "remove"),
 	})
 }

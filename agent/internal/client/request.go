@@ -15,6 +15,7 @@ import (
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/instruction"
 	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/packages/release"
 )
 
 // maxAck bounds the answer to reports.
@@ -146,19 +147,28 @@ func Final(err error) bool {
 
 // Instruction fetches the signed envelope of the given digest. The caller compares the digest.
 func (c *Client) Instruction(ctx context.Context, sha256 string) ([]byte, error) {
+	return c.document(ctx, protocol.PathInstruction+"/"+sha256, "instruction", instruction.MaxEnvelope)
+}
+
+// Release fetches the signed envelope of an agent's release. The caller compares the digest.
+func (c *Client) Release(ctx context.Context, sha256 string) ([]byte, error) {
+	return c.document(ctx, protocol.PathRelease+"/"+sha256, "release", release.MaxEnvelope)
+}
+
+func (c *Client) document(ctx context.Context, path, what string, limit int64) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
-	resp, err := c.do(ctx, http.MethodGet, protocol.PathInstruction+"/"+sha256, nil, nil)
+	resp, err := c.do(ctx, http.MethodGet, path, nil, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, instruction.MaxEnvelope+1))
+	b, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "read the instruction")
+		return nil, fault.Wrap(err, fault.Unavailable, "read the %s", what)
 	}
-	if len(b) > instruction.MaxEnvelope {
-		return nil, fault.New(fault.TooLarge, "the instruction is over its limit of %d bytes", instruction.MaxEnvelope)
+	if int64(len(b)) > limit {
+		return nil, fault.New(fault.TooLarge, "the %s is over its limit of %d bytes", what, limit)
 	}
 	if !bytes.HasPrefix(b, []byte("{")) { // a page of a proxy; whatever looks like a document is judged by its digest
 		return nil, notMuster(fault.New(fault.Invalid, "it is no document"))

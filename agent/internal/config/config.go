@@ -263,7 +263,7 @@ func (c Config) Validate() error {
 // Kinds lists the kinds of task this agent knows. Of them protocol.TaskLog is never carried out: it stands for
 // the forwarding of log lines.
 func Kinds() []string {
-	return []string{protocol.TaskDeploy, protocol.TaskInventory, protocol.TaskUninstall, protocol.TaskRemove, protocol.TaskLog}
+	return []string{protocol.TaskDeploy, protocol.TaskInventory, protocol.TaskUninstall, protocol.TaskUpdate, protocol.TaskRemove, protocol.TaskLog}
 }
 
 // Allowed lists the kinds of task that the named server may ask for.

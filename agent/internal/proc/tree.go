@@ -17,6 +17,8 @@ type treeOptions struct {
 	// memory is the limit of the whole tree, in bytes; 0 sets none.
 	memory   int64
 	priority priority
+	// leashed: it ends with the thread that started it, where the system can do that.
+	leashed bool
 }
 
 // priority is what a started process gets of processor and disk.

@@ -70,6 +70,9 @@ func startTree(cmd *exec.Cmd, opts treeOptions) (*tree, error) {
 	whole := opts.runner || opts.program // of this process
 	t := &tree{seen: make(map[identity]bool), spares: !whole}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if opts.leashed {
+		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	}
 	start := func() error { return startWithPriority(cmd, opts.priority) }
 	if opts.program {
 		start = func() error { return t.startHeld(cmd) }

@@ -51,7 +51,7 @@ func newJob(opts treeOptions) (windows.Handle, error) {
 	if err != nil {
 		return 0, fmt.Errorf("make job object: %w", err)
 	}
-	if opts.priority != idle && opts.priority != idleThatStarts {
+	if opts.priority != idle && opts.priority != idleThatStarts && !opts.leashed {
 		return job, nil // nothing is killed when the runner, or a short command's caller, lets go of the job
 	}
 	var info windows.JOBOBJECT_EXTENDED_LIMIT_INFORMATION

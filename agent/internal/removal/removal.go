@@ -181,7 +181,7 @@ func until(ctx context.Context, is func() (bool, error)) error {
 
 // known are the names that agents make in their data directories.
 var known = []string{
-	"agent.json", "change.lock", "enrollment", "enrollment.new", "enrollment.refused", "fragment-lists", "fragments", "listener.pem", "log",
+	"agent.json", "change.lock", "enrollment", "enrollment.new", "enrollment.refused", "fragment-lists", "fragments", "launch", "listener.pem", "log",
 	"private-fragments", "reboot_needed", "removal", "removal.json", "resident.lock", "servers", "status.json",
 }
 

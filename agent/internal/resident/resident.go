@@ -25,6 +25,7 @@ import (
 	"github.com/muster/muster/agent/internal/config"
 	"github.com/muster/muster/agent/internal/facts"
 	"github.com/muster/muster/agent/internal/identity"
+	"github.com/muster/muster/agent/internal/launch"
 	"github.com/muster/muster/agent/internal/local"
 	"github.com/muster/muster/agent/internal/logforward"
 	"github.com/muster/muster/agent/internal/proc"
@@ -57,6 +58,9 @@ type Options struct {
 	Log     *slog.Logger
 	// Lines takes what tasks log, and forwards what servers ask for; nil drops both.
 	Lines *logforward.Log
+	// Program is this very program, and Trial what the launcher waits for while it is on trial; else nil.
+	Program launch.Program
+	Trial   *launch.Trial
 }
 
 // Resident is the agent while it runs.
@@ -82,6 +86,8 @@ type Resident struct {
 	leaving map[string]bool // servers that are being let go of
 	pending pending
 	running [looking + 1]*Task // the task process that runs, by lane
+	cause   error              // for which Run or Once is to end
+	stop    context.CancelCauseFunc
 }
 
 // New takes the single-instance lock and opens everything. A second agent on the same data directory is a
@@ -171,9 +177,10 @@ func (r *Resident) newUnit(name string) (*unit, error) {
 				r.nudge()
 				nudge(r.look)
 			},
-			Offline: func() { u.goOn(); r.nudge() },
-			Changed: r.statusChanged,
-			Settled: r.settled,
+			Offline:  func() { u.goOn(); r.nudge() },
+			Answered: func() { r.answered(name) },
+			Changed:  r.statusChanged,
+			Settled:  r.settled,
 			Footprint: func() protocol.Footprint {
 				f := r.footprint()
 				u.mu.Lock()
@@ -226,10 +233,11 @@ func Tune() {
 }
 
 // Run stays until ctx ends. Task processes end with it; the command of a deployment does not, and is
-// attached to again at the next start. The error is ErrLeft when a server was left.
+// attached to again at the next start. The error is ErrLeft when a server was left,
+// ErrRestart or ErrProved when the launcher is to judge.
 func (r *Resident) Run(ctx context.Context) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
+	ctx, stop := r.endable(ctx)
+	defer stop()
 	r.log.Info("agent starts", "data", r.o.DataDir, "servers", len(r.servers()))
 	if len(r.servers()) == 0 {
 		r.log.Warn("this device is not enrolled at any server: run muster-agent enroll, the agent takes it up from there", "data", r.o.DataDir)
@@ -243,20 +251,19 @@ func (r *Resident) Run(ctx context.Context) error {
 	wg.Go(func() { r.writeStatusAll(ctx) })
 	wg.Go(func() { r.listener.Run(ctx) })
 	wg.Go(func() { r.keepHouse(ctx) })
-	wg.Go(func() { r.farewells(ctx, func() { stop(ErrLeft) }) })
-	wg.Go(func() { r.runTasks(ctx, looking) })
-	r.runTasks(ctx, changing)
+	if !r.onTrial() {
+		wg.Go(func() { r.farewells(ctx, func() { r.end(ErrLeft) }) })
+		wg.Go(func() { r.runTasks(ctx, looking) })
+		wg.Go(func() { r.runTasks(ctx, changing) })
+	}
 	wg.Wait()
 	r.serving.Wait()
 	r.log.Info("agent stops")
-	if err := r.writeStatus(true); err != nil || !errors.Is(context.Cause(ctx), ErrLeft) {
-		return err
-	}
-	return ErrLeft
+	return errors.Join(r.writeStatus(true), r.ending())
 }
 
 // Once checks in at every server, runs what is offered until nothing more may run now, and delivers. ErrLeft is
-// among its errors when a server was left.
+// among its errors when a server was left, ErrRestart or ErrProved when the launcher is to judge.
 func (r *Resident) Once(ctx context.Context) error {
 	r.enrollPending(ctx)
 	r.takeUp()
@@ -270,7 +277,7 @@ func (r *Resident) Once(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("server %q: %w", u.name, err))
 		}
 	}
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && !r.onTrial() && r.ending() == nil {
 		if _, ran := r.runNext(ctx, changing, time.Now()); ran {
 			continue
 		}
@@ -294,7 +301,7 @@ func (r *Resident) Once(ctx context.Context) error {
 			errs = append(errs, ErrLeft)
 		}
 	}
-	return errors.Join(append(errs, ctx.Err(), r.writeStatus(true))...)
+	return errors.Join(append(errs, ctx.Err(), r.writeStatus(true), r.ending())...)
 }
 
 func (r *Resident) nudge() {

@@ -116,6 +116,9 @@ func (r *Resident) takeUp() (taken []*unit) {
 func (r *Resident) serve(ctx context.Context, u *unit) {
 	ctx, u.stop = context.WithCancel(ctx)
 	u.goOnStarted()
+	if r.onTrial() && r.o.Trial.Server == u.name {
+		u.session.Wake() // the next check-in may be due only when the trial is over
+	}
 	r.serving.Go(func() {
 		defer close(u.over)
 		u.session.Run(ctx)

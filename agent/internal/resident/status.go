@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/muster/muster/agent/internal/fragments"
+	"github.com/muster/muster/agent/internal/launch"
 	"github.com/muster/muster/agent/internal/local"
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/agent/internal/session"
@@ -33,8 +34,10 @@ type Status struct {
 	PID     int       `json:"pid"`
 	Version string    `json:"version"`
 	Since   time.Time `json:"since"`
-	Written time.Time `json:"written"`
-	Stopped bool      `json:"stopped"`
+	// Program says whether that is the installed program or one that an update brought.
+	Program launch.Program `json:"program"`
+	Written time.Time      `json:"written"`
+	Stopped bool           `json:"stopped"`
 	// Attempt is the id of the change of this computer that is being made.
 	Attempt string `json:"running_attempt,omitempty"`
 	// Running are the tasks at work: one change at most, and beside it one that changes nothing.
@@ -88,7 +91,7 @@ func ReadStatus(dataDir string) (Status, error) {
 // Status is how the agent stands.
 func (r *Resident) Status() Status {
 	s := Status{
-		PID: os.Getpid(), Version: buildinfo.Version, Since: r.since, Written: time.Now().UTC(), Running: []Task{},
+		PID: os.Getpid(), Version: buildinfo.Version, Since: r.since, Program: r.o.Program, Written: time.Now().UTC(), Running: []Task{},
 		Footprint: r.footprint(), Servers: []ServerStatus{}, Listener: r.listener.State(),
 	}
 	r.mu.Lock()

@@ -77,17 +77,19 @@ func (i item) priority() int {
 }
 
 // class orders the kinds: what was begun is followed first, for the change that it makes may still be under
-// way; then the removal of the agent, uninstalling, and deployments.
+// way; then the removal of the agent, its update, uninstalling, and deployments.
 func (i item) class() int {
 	switch {
 	case i.started:
 		return 0
 	case i.task.Kind == protocol.TaskRemove:
 		return 1
-	case i.task.Kind == protocol.TaskUninstall:
+	case i.task.Kind == protocol.TaskUpdate:
 		return 2
-	default:
+	case i.task.Kind == protocol.TaskUninstall:
 		return 3
+	default:
+		return 4
 	}
 }
 

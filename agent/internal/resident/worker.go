@@ -132,6 +132,10 @@ func (r *Resident) runTask(ctx context.Context, u *unit, it item) {
 	case err != nil:
 		r.brokeDown(ctx, u, a, it, err)
 		return
+	case end.Restart: // the next agent follows it to its end
+		u.postpone(it, end.NextTry, true)
+		r.end(ErrRestart)
+		return
 	case !end.State.Final() && it.lane() == looking:
 		if until := u.broke(it, time.Now(), false); until.Before(end.NextTry) { // as the server asks
 			u.postpone(it, end.NextTry, false)
@@ -276,7 +280,7 @@ func (r *Resident) process(ctx context.Context, u *unit, it item) (task.End, err
 	var end task.End
 	input, err := json.Marshal(task.Input{
 		DataDir: r.o.DataDir, Server: u.name, ChangeLock: r.o.Config.LockPath(r.o.DataDir), LogLevel: r.logLevel(), Task: it.task,
-		Untrusted: u.distrust(), Processes: r.o.Config.Inventory.Processes, KeepFragments: r.o.Config.Listener.KeepFragments,
+		Untrusted: u.distrust(), Program: r.o.Program, Processes: r.o.Config.Inventory.Processes, KeepFragments: r.o.Config.Listener.KeepFragments,
 	})
 	if err != nil {
 		return end, fmt.Errorf("encode the task's input: %w", err)

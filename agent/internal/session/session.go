@@ -49,9 +49,11 @@ type Host struct {
 	Offline func() // the server could not be reached since the start
 	// Asked takes what an answered check-in asks for of the log, nil for nothing, and the server's time. It is
 	// called before Offer; may be nil.
-	Asked   func(setting *protocol.LogSetting, at time.Time)
-	Changed func() // something in Status changed
-	Settled func() // a burst of work is over
+	Asked func(setting *protocol.LogSetting, at time.Time)
+	// Answered says that a check-in was answered and its answer is on the disk. May be nil.
+	Answered func()
+	Changed  func() // something in Status changed
+	Settled  func() // a burst of work is over
 	// Footprint is what the agent has cost so far; the octets are those of tasks for this server. May be nil.
 	Footprint func() protocol.Footprint
 }
@@ -224,6 +226,9 @@ func (s *Session) CheckIn(ctx context.Context) error {
 	}
 	s.o.Host.Offer(resp.Tasks, s.answered(resp, sum))
 	s.save() // after the offer: the work need not wait for the disk
+	if s.o.Host.Answered != nil {
+		s.o.Host.Answered()
+	}
 	s.o.Host.Changed()
 	s.o.Host.Settled()
 	return nil

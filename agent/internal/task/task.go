@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/muster/muster/agent/internal/client"
+	"github.com/muster/muster/agent/internal/launch"
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/logging"
@@ -29,6 +30,8 @@ type Input struct {
 	KeepFragments bool `json:"keep_fragments,omitempty"`
 	// Processes adds the running programs to an inventory.
 	Processes bool `json:"processes,omitempty"`
+	// Program is the agent that runs, for an update.
+	Program launch.Program `json:"program"`
 	// Untrusted, when set, is why nothing that the server asks for may be begun at present.
 	Untrusted string `json:"untrusted,omitempty"`
 }
@@ -46,6 +49,8 @@ type End struct {
 	State protocol.State `json:"state"`
 	// NextTry is when to start the task again, when it waits.
 	NextTry time.Time `json:"next_try"`
+	// Restart says that the launcher is to judge which agent runs, before anything else is begun.
+	Restart bool `json:"restart,omitempty"`
 	// Problem says to people why the task waits or failed, where no report does.
 	Problem string `json:"problem,omitempty"`
 	// Sent and Received count the octets that this process exchanged with the server.

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/muster/muster/agent/internal/facts"
+	"github.com/muster/muster/agent/internal/task/fetch"
 	"github.com/muster/muster/packages/atomicfile"
 	"github.com/muster/muster/packages/buildinfo"
 	"github.com/muster/muster/packages/instruction"
@@ -44,7 +45,7 @@ func (d *deployment) checkDisk(need int64) error {
 	if need <= 0 {
 		return nil
 	}
-	free, total, err := diskSpace(d.in.DataDir)
+	free, total, err := fetch.DiskSpace(d.in.DataDir)
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,6 @@ import (
 
 // Times.
 const (
-	stallLimit = 2 * time.Minute  // without a byte while fetching
 	lockWait   = 30 * time.Second // for a former process of the same attempt to end
 	changeWait = 2 * time.Second  // for the runner of the attempt before, which has written its status, to end
 	minRetry   = time.Minute      // first wait of a waiting attempt
@@ -322,7 +321,7 @@ func (d *deployment) cleanUp(state protocol.State) {
 	}
 	over := state == protocol.StateRefused || state == protocol.StateSucceeded && !d.keeps()
 	if over && d.doc != nil && d.doc.Archive != nil {
-		errs = append(errs, d.dropFragments())
+		errs = append(errs, d.fetching().Drop())
 	}
 	errs = append(errs, removeTree(d.path(treeDir)), removeTree(d.path(runDir)))
 	for _, name := range []string{envelopeFile, documentFile} {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/muster/muster/agent/internal/agenttest"
 	"github.com/muster/muster/agent/internal/task/deploy"
+	"github.com/muster/muster/agent/internal/task/fetch"
 	"github.com/muster/muster/packages/instruction"
 	"github.com/muster/muster/packages/protocol"
 )
@@ -15,7 +16,7 @@ import (
 // neither case has anything of it run.
 func TestRun_looksAtTheDiskFirst(t *testing.T) {
 	t.Parallel()
-	_, total, err := deploy.DiskSpace(t.TempDir())
+	_, total, err := fetch.DiskSpace(t.TempDir())
 	require.NoError(t, err)
 	for need, want := range map[int64]struct {
 		state  protocol.State

@@ -1,341 +1,66 @@
 package deploy
 
 import (
-	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"time"
 
-	"github.com/muster/muster/agent/internal/backoff"
-	"github.com/muster/muster/agent/internal/fragments"
 	"github.com/muster/muster/agent/internal/task"
-	"github.com/muster/muster/packages/atomicfile"
-	"github.com/muster/muster/packages/fault"
-	"github.com/muster/muster/packages/fragment"
-	"github.com/muster/muster/packages/instruction"
+	"github.com/muster/muster/agent/internal/task/fetch"
 	"github.com/muster/muster/packages/protocol"
 )
 
-const (
-	fetchTries    = 4 // in a row that come no further, before the attempt waits
-	fetchAgain    = 2 * time.Second
-	reserve       = 64 << 20 // bytes of disk that stay free
-	progressEvery = time.Second
-)
+// fetching is how the package's archive comes to this device.
+func (d *deployment) fetching() *fetch.Fetch {
+	o := fetch.Options{
+		DataDir: d.in.DataDir, Client: d.client, Archive: d.doc.Archive, Private: d.doc.Private, Stall: d.Stall, Again: d.Again,
+		Progress: func(done, total int64) error { // not journalled
+			return d.emit(task.Event{Progress: &protocol.Progress{
+				DeploymentID: d.task.DeploymentID, AttemptID: d.task.AttemptID, Done: done, Total: total,
+			}})
+		},
+	}
+	if !d.doc.Private {
+		o.List = d.doc.ID
+	}
+	return fetch.New(o)
+}
 
-// errDigest says that fetched bytes are not what their digest says.
-var errDigest = errors.New("the bytes differ from the signed digest")
-
-// errStalled says that a connection is open and nothing comes through it.
-var errStalled = errors.New("the line stands still")
-
-// fetch brings all fragments into the fragment store, which all servers and attempts share; private ones lie
-// apart. It goes on where an earlier process stopped.
+// fetch brings all fragments into the fragment store.
 func (d *deployment) fetch(ctx context.Context) error {
 	if d.doc.Archive == nil {
 		return nil
 	}
-	missing, have := d.missing()
-	if err := d.checkSpace(missing); err != nil {
-		return err
-	}
-	if err := d.reach(protocol.StateFetching, "instruction verified; %d of %d bytes to fetch", d.doc.Archive.Size-have, d.doc.Archive.Size); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(fragments.Dir(d.in.DataDir, d.doc.Private), 0o700); err != nil {
-		return fmt.Errorf("make the fragment store: %w", err)
-	}
-	if err := d.listFragments(); err != nil {
-		return err
-	}
-	p := &progress{d: d, done: have}
-	for _, f := range missing {
-		if err := d.fetchOne(ctx, f, p); err != nil {
-			return err
-		}
-	}
-	return p.tell(true)
-}
-
-// missing lists the fragments that are not in the store, each once, and counts the bytes that are.
-func (d *deployment) missing() (list []instruction.Fragment, have int64) {
-	seen := map[string]bool{}
-	for _, f := range d.doc.Archive.Fragments {
-		info, err := os.Stat(d.fragmentPath(f.SHA256))
-		if (err == nil && info.Size() == f.Length) || seen[f.SHA256] {
-			have += f.Length
-			continue
-		}
-		seen[f.SHA256] = true
-		list = append(list, f)
-	}
-	return list, have
-}
-
-func (d *deployment) fragmentPath(sha256 string) string {
-	return filepath.Join(fragments.Dir(d.in.DataDir, d.doc.Private), sha256)
-}
-
-// listFragments lets the agent's listener find a shared package's fragments by their numbers.
-func (d *deployment) listFragments() error {
-	if d.doc.Private {
-		return nil
-	}
-	digests := make([]string, len(d.doc.Archive.Fragments))
-	for n, f := range d.doc.Archive.Fragments {
-		digests[n] = f.SHA256
-	}
-	return fragments.WriteList(d.in.DataDir, d.doc.ID, digests)
-}
-
-// checkSpace makes sure that the missing fragments and an unpacked copy of at least the archive's size fit.
-func (d *deployment) checkSpace(missing []instruction.Fragment) error {
-	need := d.doc.Archive.Size + reserve
-	for _, f := range missing {
-		need += f.Length
-	}
-	free, _, err := diskSpace(d.in.DataDir)
+	f := d.fetching()
+	todo, err := f.Begin(d.doc.Archive.Size)
 	if err != nil {
+		return d.fetchEnding(err)
+	}
+	if err := d.reach(protocol.StateFetching, "instruction verified; %d of %d bytes to fetch", todo, d.doc.Archive.Size); err != nil {
 		return err
 	}
-	if free < need {
-		return d.wait(protocol.ReasonDiskSpace, "fetching and unpacking needs %d bytes of free disk, there are %d", need, free)
-	}
-	return nil
+	return d.fetchEnding(f.Run(ctx))
 }
 
-// fetchOne fetches a fragment, with a few tries in a row. A try that came further than all before is a success
-// of the line, however often it is cut; one that begins anew each time, as behind a proxy without ranges, and
-// is cut at the same place is not. Bytes that differ are fetched anew once: the way may have damaged them; the
-// second time they are refused.
-func (d *deployment) fetchOne(ctx context.Context, f instruction.Fragment, p *progress) error {
-	retry := backoff.Backoff{Base: cmp.Or(d.Again, fetchAgain), Cap: 20 * time.Second}
-	var err error
-	furthest := d.partSize(f)
-	for wrong := 0; retry.Failures() < fetchTries; {
-		before := p.done
-		if err = d.fetchFrom(ctx, f, p); err == nil || ctx.Err() != nil {
-			return err
-		}
-		if errors.Is(err, errDigest) {
-			if wrong++; wrong == 2 {
-				return end(protocol.StateRefused, protocol.ReasonDigest, "fragment %.16s…: %v", f.SHA256, err)
-			}
-			p.done = before
-			continue
-		}
-		var local *fs.PathError
-		if errors.As(err, &local) { // the disk, not the net
-			return fmt.Errorf("fetch fragment %.16s…: %w", f.SHA256, err)
-		}
-		if !fault.Retryable(err) {
-			break
-		}
-		if at := d.partSize(f); at > furthest && !errors.Is(err, errStalled) {
-			furthest = at
-			retry.Reset()
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(retry.Next()):
-		}
-	}
-	return d.wait(protocol.ReasonStalled, "fetch fragment %.16s…: %v", f.SHA256, err)
-}
-
-// partSize is how much of a fragment that is not whole yet is on the disk.
-func (d *deployment) partSize(f instruction.Fragment) int64 {
-	info, err := os.Stat(d.partPath(f))
-	if err != nil {
-		return 0
-	}
-	return info.Size()
-}
-
-func (d *deployment) partPath(f instruction.Fragment) string {
-	return d.fragmentPath(f.SHA256) + fragments.Part
-}
-
-// fetchFrom appends to what there is of the fragment and, when it is whole and right, gives it its name.
-func (d *deployment) fetchFrom(ctx context.Context, f instruction.Fragment, p *progress) error {
-	part := d.partPath(f)
-	file, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	offset, err := file.Seek(0, io.SeekEnd)
-	if err != nil {
-		return err
-	}
-	if offset > f.Length {
-		offset = 0
-	}
-	if offset < f.Length {
-		if err := d.receive(ctx, file, f, offset, p); err != nil {
-			return err
-		}
-	}
-	if err := d.settleFragment(file, f); err != nil {
-		if errors.Is(err, errDigest) {
-			_ = os.Remove(part) // begins anew; a leftover would only fail again
-		}
-		return err
-	}
-	if err := os.Rename(part, d.fragmentPath(f.SHA256)); err != nil || d.cheap() {
-		return err
-	}
-	return atomicfile.SyncDir(filepath.Dir(part))
-}
-
-// cheap reports whether the archive is so small that it is rather fetched again after a power cut than
-// synced: what is on the disk is verified before it is used in any case.
-func (d *deployment) cheap() bool { return len(d.doc.Archive.Fragments) == 1 }
-
-// receive copies the body into the file from where the server begins, at most the fragment's length.
-func (d *deployment) receive(ctx context.Context, file *os.File, f instruction.Fragment, offset int64, p *progress) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	limit := cmp.Or(d.Stall, stallLimit)
-	stalled := fault.Wrap(errStalled, fault.Unavailable, "no byte came for %s", limit)
-	watch := time.AfterFunc(limit, func() { cancel(stalled) })
-	defer watch.Stop()
-
-	body, from, err := d.client.Fragment(ctx, f.SHA256, offset)
-	if err != nil {
-		return stallCause(ctx, err)
-	}
-	defer body.Close()
-	if err := file.Truncate(from); err != nil {
-		return err
-	}
-	if _, err := file.Seek(from, io.SeekStart); err != nil {
-		return err
-	}
-	buf := make([]byte, 64<<10)
-	for at := from; at < f.Length; {
-		n, err := body.Read(buf[:min(int64(len(buf)), f.Length-at)])
-		if n > 0 {
-			watch.Reset(limit)
-			if _, werr := file.Write(buf[:n]); werr != nil {
-				return werr
-			}
-			at += int64(n)
-			if perr := p.add(int64(n)); perr != nil {
-				return perr
-			}
-		}
-		if err != nil && at < f.Length {
-			return stallCause(ctx, fault.Wrap(err, fault.Unavailable, "the connection ended after %d of %d bytes", at, f.Length))
-		}
-	}
-	return nil
-}
-
-// stallCause tells the stall instead of the cancellation it caused.
-func stallCause(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
-		return cause
-	}
-	return err
-}
-
-// settleFragment verifies the whole file and brings it to the disk.
-func (d *deployment) settleFragment(file *os.File, f instruction.Fragment) error {
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	sum := sha256.New()
-	n, err := io.Copy(sum, file)
-	if err != nil {
-		return err
-	}
-	if n != f.Length || hex.EncodeToString(sum.Sum(nil)) != f.SHA256 {
-		return errDigest
-	}
-	if d.cheap() {
-		return nil
-	}
-	return file.Sync()
-}
-
-// verifyArchive reads all fragments in order, each against its digest, and compares the whole with the
-// signed digest of the archive. A fragment damaged on the disk is dropped and fetched again.
+// verifyArchive compares the fragments, and the archive that they make, with what is signed.
 func (d *deployment) verifyArchive(ctx context.Context) error {
 	if d.doc.Archive == nil {
 		return nil
 	}
-	sum := sha256.New()
-	r := fragment.NewReader(d.doc.Archive.Fragments, func(sha256 string) (io.ReadCloser, error) {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		return os.Open(d.fragmentPath(sha256))
-	})
-	n, err := io.Copy(sum, r)
-	if fault.Is(err, fault.Untrusted) {
-		if derr := d.dropFragments(); derr != nil {
-			return derr
-		}
-		return d.wait(protocol.ReasonStalled, "a fetched fragment was damaged on this disk and will be fetched again: %v", err)
+	if err := d.fetching().Verify(ctx); err != nil {
+		return d.fetchEnding(err)
 	}
-	if err != nil {
-		return fmt.Errorf("verify the archive: %w", err)
-	}
-	if n != d.doc.Archive.Size || hex.EncodeToString(sum.Sum(nil)) != d.doc.Archive.SHA256 {
-		return end(protocol.StateRefused, protocol.ReasonDigest, "the archive's fragments are right but the archive they make is not the signed one")
-	}
-	return d.reach(protocol.StateFetched, "%d bytes fetched and verified", n)
+	return d.reach(protocol.StateFetched, "%d bytes fetched and verified", d.doc.Archive.Size)
 }
 
-// dropFragments removes this archive's fragments from the store. Another attempt that needs one fetches
-// it again.
-func (d *deployment) dropFragments() error {
-	var errs []error
-	if !d.doc.Private {
-		errs = append(errs, fragments.RemoveList(d.in.DataDir, d.doc.ID))
+// fetchEnding is what an error of fetching means for the attempt.
+func (d *deployment) fetchEnding(err error) error {
+	var e *fetch.Error
+	switch {
+	case !errors.As(err, &e):
+		return err
+	case e.Final:
+		return end(protocol.StateRefused, e.Reason, "%v", e)
+	default:
+		return d.wait(e.Reason, "%v", e)
 	}
-	for _, f := range d.doc.Archive.Fragments {
-		for _, path := range []string{d.fragmentPath(f.SHA256), d.partPath(f)} {
-			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				errs = append(errs, err)
-			}
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// progress tells how far fetching has come, at most once a second. It is not journalled.
-type progress struct {
-	d    *deployment
-	done int64
-	told time.Time
-}
-
-func (p *progress) add(n int64) error {
-	p.done += n
-	if time.Since(p.told) < progressEvery {
-		return nil
-	}
-	return p.tell(false)
-}
-
-func (p *progress) tell(last bool) error {
-	p.told = time.Now()
-	total := p.d.doc.Archive.Size
-	done := min(p.done, total)
-	if last {
-		done = total
-	}
-	return p.d.emit(task.Event{Progress: &protocol.Progress{
-		DeploymentID: p.d.task.DeploymentID, AttemptID: p.d.task.AttemptID, Done: done, Total: total,
-	}})
 }

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/muster/muster/agent/internal/task/fetch"
 	"github.com/muster/muster/packages/archive"
-	"github.com/muster/muster/packages/fragment"
 	"github.com/muster/muster/packages/protocol"
 )
 
@@ -49,19 +49,17 @@ func (d *deployment) unpackTree(ctx context.Context) (files, bytes int64, err er
 		return 0, 0, err
 	}
 	defer root.Close()
-	r, err := fragment.NewReaderAt(d.doc.Archive.Fragments, func(sha256 string) (fragment.File, error) {
-		return os.Open(d.fragmentPath(sha256))
-	})
+	r, err := d.fetching().Open()
 	if err != nil {
 		return 0, 0, err
 	}
 	defer r.Close()
-	free, _, err := diskSpace(d.in.DataDir)
+	free, _, err := fetch.DiskSpace(d.in.DataDir)
 	if err != nil {
 		return 0, 0, err
 	}
 	lim := archive.DefaultLimits()
-	lim.Room = max(free-reserve, 1)
+	lim.Room = max(free-fetch.Reserve, 1)
 	d.entries = nil
 	return archive.Unpack(ctx, r, d.doc.Archive.Size, d.doc.Archive.Format, root, lim, func(e archive.Entry) {
 		if d.doc.Action == "store" {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/muster/muster/agent/internal/launch"
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/packages/protocol"
 )
@@ -61,11 +62,14 @@ func (u *uninstalling) owner(ctx context.Context, m *manager) (string, error) {
 	if own, ok := u.own[m.source]; ok {
 		return own, nil
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("find own program: %w", err)
+	self := u.in.Program.Installed // whatever runs in its place
+	if self == "" {
+		p, err := launch.Running()
+		if err != nil {
+			return "", err
+		}
+		self = p.Installed
 	}
-	self = strings.TrimSuffix(self, " (deleted)") // replaced by an update since
 	paths := []string{self}
 	if short, ok := strings.CutPrefix(self, "/usr"); ok {
 		paths = append(paths, short) // where /bin is a link, packages may name either

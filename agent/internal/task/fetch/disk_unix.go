@@ -1,6 +1,6 @@
 //go:build unix
 
-package deploy
+package fetch
 
 import (
 	"fmt"
@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// diskSpace is what the file system of dir has for this user, and its size.
-func diskSpace(dir string) (free, total int64, err error) {
+// DiskSpace is what the file system of dir has for this user, and its size.
+func DiskSpace(dir string) (free, total int64, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, 0, fmt.Errorf("read the free space of %s: %w", dir, err)

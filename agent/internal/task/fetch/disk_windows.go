@@ -1,4 +1,4 @@
-package deploy
+package fetch
 
 import (
 	"fmt"
@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// diskSpace is what the file system of dir has for this user, and its size.
-func diskSpace(dir string) (free, total int64, err error) {
+// DiskSpace is what the file system of dir has for this user, and its size.
+func DiskSpace(dir string) (free, total int64, err error) {
 	name, err := windows.UTF16PtrFromString(dir)
 	if err != nil {
 		return 0, 0, fmt.Errorf("read the free space of %s: %w", dir, err)
