@@ -86,12 +86,15 @@ func (s *Server) wire(ctx context.Context) (*httpapi.Server, error) {
 	p.deploy = deploy.New(deploy.Options{DB: s.DB, Package: p.deployable, Devices: p.devices, Live: p.hub, Log: s.log, Registerer: s.reg})
 	silentAfter, keep := s.cfg.Events.Times()
 	p.events = event.New(event.Options{DB: s.DB, SilentAfter: silentAfter, Keep: keep, Log: s.log, Notify: p.hub.Notify})
-	p.software = software.New(software.Options{DB: s.DB, Log: s.log})
+	keepOfGone, keepFinished := s.cfg.Retention.Times()
+	p.software = software.New(software.Options{DB: s.DB, Log: s.log, KeepOfGone: keepOfGone})
 	p.inventory = inventory.New(inventory.Options{
 		DB: s.DB, Software: p.software, Notify: p.inventoried, Spread: p.events.Spread,
-		DiskLowPercent: s.cfg.Events.DiskLowPercent,
+		DiskLowPercent: s.cfg.Events.DiskLowPercent, KeepOfGone: keepOfGone, Log: s.log,
 	})
-	p.tasks = task.New(task.Options{DB: s.DB, Devices: p.devices, Live: p.hub, Software: p.software, Log: s.log})
+	p.tasks = task.New(task.Options{
+		DB: s.DB, Devices: p.devices, Live: p.hub, Software: p.software, Log: s.log, KeepFinished: keepFinished, KeepOfGone: keepOfGone,
+	})
 	p.logs = devicelog.New(devicelog.Options{
 		DB: s.DB, Devices: p.devices, Live: p.hub, Log: s.log, Registerer: s.reg, Keep: s.cfg.Logs.Time(), MaxLines: s.cfg.Logs.LinesPerDevice,
 	})
@@ -143,7 +146,10 @@ func (s *Server) describe(context.Context) (about.Server, error) {
 // background runs what works by itself until the server stops.
 func (s *Server) background(ctx context.Context) {
 	p := &s.parts
-	for _, run := range []func(context.Context){s.CA.Run, p.users.RunCleanup, p.audit.RunCleanup, p.blobs.Run, p.devices.Run, p.groups.Run, p.deploy.Run, p.tasks.Run, p.events.Run, p.software.Run, p.logs.Run, giveBackMemory} {
+	for _, run := range []func(context.Context){
+		s.CA.Run, p.users.RunCleanup, p.audit.RunCleanup, p.blobs.Run, p.devices.Run, p.groups.Run, p.deploy.Run, p.tasks.Run,
+		p.tasks.RunCleanup, p.events.Run, p.inventory.Run, p.software.Run, p.logs.Run, giveBackMemory,
+	} {
 		s.running.Go(func() { run(ctx) })
 	}
 }

@@ -41,6 +41,8 @@ type Config struct {
 	Log            Log      `yaml:"log"`
 	Events         Events   `yaml:"events"`
 	Logs           Logs     `yaml:"logs"`
+
+	Retention Retention `yaml:"retention"`
 }
 
 // Log says how to log.
@@ -66,6 +68,22 @@ type Logs struct {
 	Keep string `yaml:"keep"`
 	// LinesPerDevice is how many lines of one device are kept.
 	LinesPerDevice int `yaml:"lines_per_device"`
+}
+
+// Retention says how long is kept what nobody needs any more; times are written as 90d.
+type Retention struct {
+	// GoneDevices is how long tasks, inventories and the history of software stay of a device that is removed or
+	// revoked.
+	GoneDevices string `yaml:"gone_devices"`
+	// FinishedTasks is how long tasks stay that are over, with their timelines.
+	FinishedTasks string `yaml:"finished_tasks"`
+}
+
+// Times are GoneDevices and FinishedTasks; zero is what Validate refuses.
+func (r Retention) Times() (goneDevices, finishedTasks time.Duration) {
+	goneDevices, _ = duration(r.GoneDevices)
+	finishedTasks, _ = duration(r.FinishedTasks)
+	return goneDevices, finishedTasks
 }
 
 // Time is Keep; zero is what Validate refuses.
@@ -104,6 +122,8 @@ func Default() Config {
 		Log:    Log{Level: "info", Format: logging.Text},
 		Events: Events{DiskLowPercent: 10, SilentAfter: "24h", Keep: "180d"},
 		Logs:   Logs{Keep: "30d", LinesPerDevice: 20_000},
+
+		Retention: Retention{GoneDevices: "90d", FinishedTasks: "180d"},
 	}
 }
 
@@ -222,6 +242,7 @@ func (c Config) Validate() error {
 	}
 	problems = append(problems, c.Events.validate()...)
 	problems = append(problems, c.Logs.validate()...)
+	problems = append(problems, c.Retention.validate()...)
 	return errors.Join(problems...)
 }
 
@@ -235,6 +256,15 @@ func (e Events) validate() (problems []error) {
 	}{{"events.silent_after", e.SilentAfter, time.Minute}, {"events.keep", e.Keep, 24 * time.Hour}} {
 		if d, err := duration(t.text); err != nil || d < t.least {
 			problems = append(problems, fault.Field(t.field, "%s: %q is not a time of at least %s; write 36h or 180d", t.field, t.text, t.least))
+		}
+	}
+	return problems
+}
+
+func (r Retention) validate() (problems []error) {
+	for field, text := range map[string]string{"retention.gone_devices": r.GoneDevices, "retention.finished_tasks": r.FinishedTasks} {
+		if d, err := duration(text); err != nil || d < 24*time.Hour {
+			problems = append(problems, fault.Field(field, "%s: %q is not a time of at least a day; write 90d", field, text))
 		}
 	}
 	return problems

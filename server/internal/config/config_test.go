@@ -41,11 +41,15 @@ func TestLoad_goodFiles(t *testing.T) {
 		TrustedProxies: []string{"10.0.0.0/8"}, Log: config.Log{Level: "debug", Format: "json"},
 		Events: config.Events{DiskLowPercent: 5, SilentAfter: "36h", Keep: "30d"},
 		Logs:   config.Logs{Keep: "7d", LinesPerDevice: 5000},
+
+		Retention: config.Retention{GoneDevices: "14d", FinishedTasks: "365d"},
 	}, c)
 	silent, keep := c.Events.Times()
 	require.Equal(t, 36*time.Hour, silent)
 	require.Equal(t, 30*24*time.Hour, keep)
 	require.Equal(t, 7*24*time.Hour, c.Logs.Time())
+	goneDevices, finishedTasks := c.Retention.Times()
+	require.Equal(t, []time.Duration{14 * 24 * time.Hour, 365 * 24 * time.Hour}, []time.Duration{goneDevices, finishedTasks})
 	require.Equal(t, slog.LevelDebug, c.LogLevel())
 	require.Len(t, c.Proxies(), 1)
 	require.Equal(t, c.Database, c.DatabaseURL())
@@ -79,6 +83,7 @@ func TestValidate_listsAllProblems(t *testing.T) {
 		`public_urls: "https://x/path"`, `trusted_proxies: "10.0.0.1"`, `log.level: "loud"`, `log.format: "xml"`,
 		"events.disk_low_percent: 0", `events.silent_after: "5s"`, `events.keep: "forever"`,
 		`logs.keep: "5m"`, "logs.lines_per_device: 0",
+		`retention.gone_devices: "1h"`, `retention.finished_tasks: "never"`,
 	} {
 		require.ErrorContains(t, err, want)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -117,6 +118,35 @@ func TestWatch_manyDevices(t *testing.T) {
 		}
 		require.NoError(t, e.s.Watch(t.Context(), now))
 		require.Len(t, e.list(event.Filter{Kinds: []string{event.DeviceSilent}}), 230)
+	})
+}
+
+// Of two nodes that look at the same time one tells of each device.
+func TestWatch_twoNodesTellOnce(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		nodes := []*env{newEnv(t, db), newEnv(t, db), newEnv(t, db)}
+		now := store.Now()
+		for i := range 30 {
+			nodes[0].device(fmt.Sprint("pc", i), protocol.DeviceActive, now.Add(-2*time.Hour))
+		}
+		together := func() {
+			var wg sync.WaitGroup
+			for _, n := range nodes {
+				wg.Go(func() {
+					if err := n.s.Watch(context.Background(), now); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+		}
+		together()
+		require.Len(t, nodes[0].list(event.Filter{Kinds: []string{event.DeviceSilent}}), 30)
+		require.NoError(t, db.Exec("UPDATE devices SET last_seen_at = ?", now).Error)
+		together()
+		require.Len(t, nodes[0].list(event.Filter{Kinds: []string{event.DeviceBack}}), 30)
+		require.Len(t, slices.Concat(nodes[0].heard, nodes[1].heard, nodes[2].heard), 60)
 	})
 }
 

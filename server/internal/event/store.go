@@ -2,6 +2,7 @@ package event
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -139,8 +140,12 @@ func (s *eventStore) silent(ctx context.Context, now time.Time, after time.Durat
 		more = len(found) == batch
 		var events []Event
 		for _, d := range found {
-			if err := Begin(tx, d.LastSeenAt, d.ID, DeviceSilent, ""); err != nil {
-				return err
+			err := tx.Create(&conditionRow{DeviceID: d.ID, Kind: DeviceSilent, Since: d.LastSeenAt}).Error
+			if errors.Is(err, gorm.ErrDuplicatedKey) { // another node has told of it meanwhile
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("keep condition: %w", err)
 			}
 			events = append(events, Event{
 				DeviceID: d.ID, Hostname: d.Hostname, Kind: DeviceSilent, Former: d.LastSeenAt.UTC().Format(time.RFC3339),
@@ -176,8 +181,12 @@ func (s *eventStore) back(ctx context.Context) (made []Event, err error) {
 		}
 		var events []Event
 		for _, d := range found {
-			if err := End(tx, d.ID, DeviceSilent, ""); err != nil {
-				return err
+			res := tx.Where("device_id = ? AND kind = ?", d.ID, DeviceSilent).Delete(&conditionRow{})
+			if res.Error != nil {
+				return fmt.Errorf("forget condition: %w", res.Error)
+			}
+			if res.RowsAffected == 0 { // another node has told of it meanwhile
+				continue
 			}
 			if !d.LastSeenAt.After(d.Since) {
 				continue

@@ -9,6 +9,7 @@ package inventory
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -68,9 +69,12 @@ type Options struct {
 	Spread   func([]event.Event) // required: told of events that are committed
 	// DiskLowPercent is how much of a local file system must be free for it not to run low; 10 when zero.
 	DiskLowPercent int
+	// KeepOfGone is how long the inventory of a device stays that is removed or revoked; 90 days when zero.
+	KeepOfGone time.Duration
+	Log        *slog.Logger // required by Run
 }
 
-// Service is the feature. Make it with New.
+// Service is the feature. Make it with New and keep Run running.
 type Service struct {
 	store *sections
 	opt   Options
@@ -81,7 +85,34 @@ func New(o Options) *Service {
 	if o.DiskLowPercent <= 0 {
 		o.DiskLowPercent = 10
 	}
+	if o.KeepOfGone <= 0 {
+		o.KeepOfGone = 90 * 24 * time.Hour
+	}
 	return &Service{store: &sections{o.DB}, opt: o}
+}
+
+// cleanEvery is how often inventories of devices that are gone are looked for.
+const cleanEvery = 6 * time.Hour
+
+// Run removes the inventories of devices that are gone for longer than they are kept, until ctx ends.
+func (s *Service) Run(ctx context.Context) {
+	ticker := time.NewTicker(cleanEvery)
+	defer ticker.Stop()
+	for {
+		if err := s.Clean(ctx, store.Now()); err != nil && ctx.Err() == nil {
+			s.opt.Log.Warn("remove inventories of devices that are gone", "err", err)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Clean does once what Run does.
+func (s *Service) Clean(ctx context.Context, now time.Time) error {
+	return s.store.deleteOfGone(ctx, now.Add(-s.opt.KeepOfGone))
 }
 
 // Head takes what an inventory found and answers which sections are to be sent. Sections that have a

@@ -500,3 +500,26 @@ func BenchmarkPut_software(b *testing.B) {
 		}
 	}
 }
+
+func TestClean_inventoriesOfDevicesThatAreGone(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		e := newEnv(t, db)
+		stays, gone := e.device("stays"), e.device("gone")
+		cpus := e.lines(protocol.CPU{Row: protocol.Row{Key: "socket-0", Name: "X1"}})
+		for _, d := range []inventory.Device{stays, gone} {
+			e.send(d, map[string]string{protocol.SectionCPUs: cpus})
+		}
+		require.NoError(t, db.Exec("UPDATE devices SET state = 'removed' WHERE id = ?", gone.ID).Error)
+		now := store.Now()
+		sections := func(d inventory.Device) (n int64) {
+			require.NoError(t, db.Table("inventory_sections").Where("device_id = ?", d.ID).Count(&n).Error)
+			return n
+		}
+		require.NoError(t, e.inventory.Clean(t.Context(), now.Add(89*24*time.Hour)))
+		require.EqualValues(t, 1, sections(gone))
+		require.NoError(t, e.inventory.Clean(t.Context(), now.Add(91*24*time.Hour)))
+		require.Zero(t, sections(gone))
+		require.EqualValues(t, 1, sections(stays))
+	})
+}

@@ -360,3 +360,29 @@ func (s *sections) device(ctx context.Context, id string) error {
 	}
 	return nil
 }
+
+// deleteOfGone removes the sections of devices that were removed or revoked before t, one at a time: each may
+// have megabytes.
+func (s *sections) deleteOfGone(ctx context.Context, t time.Time) error {
+	for {
+		var found []sectionRow
+		err := s.db.With(ctx).Model(&sectionRow{}).Select("inventory_sections.device_id", "inventory_sections.section").
+			Joins("JOIN devices ON devices.id = inventory_sections.device_id").
+			Where("devices.state IN ? AND devices.updated_at < ?", []string{protocol.DeviceRevoked, protocol.DeviceRemoved}, t).
+			Limit(deletedAtOnce).Find(&found).Error
+		if err != nil {
+			return fmt.Errorf("find inventories of devices that are gone: %w", err)
+		}
+		for _, f := range found {
+			if err := of(s.db.With(ctx), f.DeviceID, f.Section).Delete(&sectionRow{}).Error; err != nil {
+				return fmt.Errorf("remove section of inventory: %w", err)
+			}
+		}
+		if len(found) < deletedAtOnce {
+			return nil
+		}
+	}
+}
+
+// deletedAtOnce is how many sections are found at once that are to be removed.
+const deletedAtOnce = 200

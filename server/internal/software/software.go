@@ -58,16 +58,24 @@ type Change struct {
 type Options struct {
 	DB  *store.DB    // required
 	Log *slog.Logger // required
+	// KeepOfGone is how long the history of a device stays that is removed or revoked; 90 days when zero.
+	KeepOfGone time.Duration
 }
 
 // Service is the feature. Make it with New and keep Run running.
 type Service struct {
-	store *catalogue
-	log   *slog.Logger
+	store      *catalogue
+	log        *slog.Logger
+	keepOfGone time.Duration
 }
 
 // New makes the service.
-func New(o Options) *Service { return &Service{store: &catalogue{o.DB}, log: o.Log} }
+func New(o Options) *Service {
+	if o.KeepOfGone <= 0 {
+		o.KeepOfGone = 90 * 24 * time.Hour
+	}
+	return &Service{store: &catalogue{o.DB}, log: o.Log, keepOfGone: o.KeepOfGone}
+}
 
 // DeviceChanged stops counting a device that is revoked or has left. Should the server die right now, or the
 // database fail, Run does it later.
@@ -101,6 +109,9 @@ func (s *Service) Run(ctx context.Context) {
 // the history, for nothing happened to its programs.
 func (s *Service) Clean(ctx context.Context, now time.Time) error {
 	if err := s.store.deleteHistoryBefore(ctx, now.Add(-keepHistory)); err != nil {
+		return err
+	}
+	if err := s.store.deleteHistoryOfGone(ctx, now.Add(-s.keepOfGone)); err != nil {
 		return err
 	}
 	gone, err := s.store.goneWithSoftware(ctx)

@@ -296,6 +296,19 @@ func TestClean_revokedDevicesCountNoLonger(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, history, "nothing happened to its programs")
 
+		d := e.device("d")
+		require.NoError(t, e.report(d, program("vim", "1")))
+		require.NoError(t, e.report(d, program("vim", "2")))
+		require.NoError(t, db.Exec("UPDATE devices SET state = 'removed' WHERE id = ?", d).Error)
+		for _, kept := range []struct{ days, changes int }{{89, 1}, {91, 0}} {
+			require.NoError(t, e.s.Clean(t.Context(), store.Now().Add(time.Duration(kept.days)*24*time.Hour)))
+			history, err = e.s.DeviceHistory(t.Context(), d, "", 10)
+			require.NoError(t, err)
+			require.Len(t, history, kept.changes)
+		}
+		history, err = e.s.DeviceHistory(t.Context(), b, "", 10)
+		require.NoError(t, err)
+		require.Len(t, history, 1)
 		require.NoError(t, e.s.Clean(t.Context(), store.Now().Add(3*365*24*time.Hour)))
 		history, err = e.s.DeviceHistory(t.Context(), b, "", 10)
 		require.NoError(t, err)

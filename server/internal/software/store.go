@@ -116,6 +116,32 @@ func (c *catalogue) deleteHistoryBefore(ctx context.Context, t time.Time) error 
 	}
 }
 
+// deleteHistoryOfGone removes the changes of devices that were removed or revoked before t, some at a time.
+func (c *catalogue) deleteHistoryOfGone(ctx context.Context, t time.Time) error {
+	var devices []string
+	err := c.db.With(ctx).Table("devices").Where("state IN ? AND updated_at < ?", []string{protocol.DeviceRevoked, protocol.DeviceRemoved}, t).
+		Where("EXISTS (SELECT 1 FROM software_history h WHERE h.device_id = devices.id)").Order("id").Pluck("id", &devices).Error
+	if err != nil {
+		return fmt.Errorf("find devices that are gone: %w", err)
+	}
+	for _, device := range devices {
+		for {
+			var ids []string
+			err := c.db.With(ctx).Model(&historyRow{}).Where("device_id = ?", device).Order("id").Limit(4*chunk).Pluck("id", &ids).Error
+			if err != nil {
+				return fmt.Errorf("find changes of software: %w", err)
+			}
+			if len(ids) == 0 {
+				break
+			}
+			if err := c.db.With(ctx).Where("id IN ?", ids).Delete(&historyRow{}).Error; err != nil {
+				return fmt.Errorf("remove changes of software: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
 func (c *catalogue) goneWithSoftware(ctx context.Context) ([]string, error) {
 	var ids []string
 	err := c.db.With(ctx).Table("devices").Where("state IN ?", []string{protocol.DeviceRevoked, protocol.DeviceRemoved}).

@@ -46,6 +46,7 @@ type incoming struct {
 	reason   protocol.Reason
 	message  string
 	items    string // JSON; empty when the report has none
+	outcome  string // of the items
 	update   *protocol.UpdateResult
 	result   string // update as JSON
 	nextTry  *time.Time
@@ -145,7 +146,7 @@ func check(r protocol.Report, now time.Time) (incoming, error) {
 		if err != nil {
 			return in, fmt.Errorf("encode items: %w", err)
 		}
-		in.items = string(encoded)
+		in.items, in.outcome = string(encoded), counted(items)
 	}
 	if u := t.Update; u != nil && in.state.Final() {
 		in.update = &protocol.UpdateResult{

@@ -34,6 +34,7 @@ type taskRow struct {
 	Reason      protocol.Reason
 	Message     string
 	Items       string
+	Outcome     string // of the items, for lists
 	Live        bool
 	Reached     protocol.State
 	LastReport  string
@@ -186,7 +187,7 @@ func (w *work) note(t *taskRow, e timelineRow) {
 		e.Time = w.now
 	}
 	if e.Message == "" {
-		e.Message = summary(t.Kind, e.State, e.Reason, nil)
+		e.Message = summary(t.Kind, e.State, e.Reason, "")
 	}
 	w.entries = append(w.entries, e)
 	if !w.dirty[t.ID] {
@@ -272,9 +273,9 @@ func (s *taskStore) timeline(ctx context.Context, id string) ([]timelineRow, err
 	return entries, nil
 }
 
-// list returns the newest first.
+// list returns the newest first, without their items.
 func (s *taskStore) list(ctx context.Context, f Filter) ([]taskRow, error) {
-	tx := s.db.With(ctx).Order("id DESC").Limit(f.Limit)
+	tx := s.db.With(ctx).Omit("items").Order("id DESC").Limit(f.Limit) // a device can make its items 1.5 MB
 	for column, value := range map[string]string{
 		"device_id": f.DeviceID, "kind": f.Kind, "state": f.State, "batch_id": f.BatchID, "release_id": f.ReleaseID,
 	} {

@@ -194,7 +194,7 @@ func (s *taskStore) cancel(ctx context.Context, id, who string) (effects, error)
 		}
 		t := found[0]
 		if !t.Live {
-			return fault.New(fault.Conflict, "the task is over already: %s", summary(t.Kind, t.State, t.Reason, nil))
+			return fault.New(fault.Conflict, "the task is over already: %s", summary(t.Kind, t.State, t.Reason, ""))
 		}
 		w.end(t, sourceAdmin, protocol.ReasonByAdmin, "cancelled by "+text.Cut(who, 120))
 		w.effects.wake = []string{t.DeviceID} // so that the device drops what it holds

@@ -127,7 +127,7 @@ func (w *work) apply(t *taskRow, r incoming) error {
 	if st.Reaches || st.Shows {
 		t.LastReport = max(t.LastReport, r.reportID)
 		if r.items != "" { // also of a task that was cancelled: they say what became of the computer
-			t.Items = r.items
+			t.Items, t.Outcome = r.items, r.outcome
 		}
 		if r.result != "" && t.Kind == protocol.TaskUpdate {
 			t.Result = r.result

@@ -6,24 +6,25 @@ import (
 	"github.com/muster/muster/packages/protocol"
 )
 
-// summary says in one line, for people, where a task stands. items may be nil.
-func summary(kind string, state protocol.State, reason protocol.Reason, items []protocol.TaskItem) string {
+// summary says in one line, for people, where a task stands. outcome is what counted says of its items; it may
+// be empty.
+func summary(kind string, state protocol.State, reason protocol.Reason, outcome string) string {
 	switch state {
 	case protocol.StateAssigned:
 		return "not yet picked up by the device"
 	case protocol.StateAccepted:
 		return "accepted by the device"
 	case protocol.StateStarted:
-		if len(items) > 0 {
-			return "under way, " + counted(items)
+		if outcome != "" {
+			return "under way, " + outcome
 		}
 		return "under way"
 	case protocol.StateSucceeded:
-		return succeeded(kind, items)
+		return succeeded(kind, outcome)
 	}
 	text := phrases[reason]
-	if len(items) > 0 && (text == "" || reason == protocol.ReasonItems) {
-		text = counted(items)
+	if outcome != "" && (text == "" || reason == protocol.ReasonItems) {
+		text = outcome
 	}
 	if text == "" {
 		text = string(reason)
@@ -34,7 +35,7 @@ func summary(kind string, state protocol.State, reason protocol.Reason, items []
 	return string(state) + ": " + text
 }
 
-func succeeded(kind string, items []protocol.TaskItem) string {
+func succeeded(kind, outcome string) string {
 	switch {
 	case kind == protocol.TaskInventory:
 		return "succeeded: the inventory is here"
@@ -44,8 +45,8 @@ func succeeded(kind string, items []protocol.TaskItem) string {
 		return "succeeded: the agent runs the release"
 	case kind == protocol.TaskRemove:
 		return "succeeded: the agent has left"
-	case len(items) > 0:
-		return "succeeded: " + counted(items)
+	case outcome != "":
+		return "succeeded: " + outcome
 	default:
 		return "succeeded"
 	}

@@ -11,6 +11,7 @@ package task
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/muster/muster/server/internal/hub"
 	"github.com/muster/muster/server/internal/store"
@@ -41,6 +42,9 @@ type Options struct {
 	Live     Live      // required
 	Software Software  // required
 	Log      *slog.Logger
+
+	KeepFinished time.Duration // of tasks that are over; 180 days when zero
+	KeepOfGone   time.Duration // of tasks of devices that are removed or revoked; 90 days when zero
 }
 
 // Service is the feature. Make it with New and run Run once.
@@ -51,13 +55,22 @@ type Service struct {
 	software Software
 	log      *slog.Logger
 	group    *store.Group[*batch]
+
+	keepFinished, keepOfGone time.Duration
 }
 
 // New makes the service.
 func New(opt Options) *Service {
+	if opt.KeepFinished <= 0 {
+		opt.KeepFinished = 180 * 24 * time.Hour
+	}
+	if opt.KeepOfGone <= 0 {
+		opt.KeepOfGone = 90 * 24 * time.Hour
+	}
 	s := &Service{
 		store: &taskStore{db: opt.DB}, devices: opt.Devices, live: opt.Live, software: opt.Software, log: opt.Log,
 	}
+	s.keepFinished, s.keepOfGone = opt.KeepFinished, opt.KeepOfGone
 	s.group = store.NewGroup(commitBatches, s.commit)
 	return s
 }
@@ -72,6 +85,33 @@ func (s *Service) Run(ctx context.Context) {
 	for _, id := range ids {
 		s.endAll(ctx, id)
 	}
+}
+
+// cleanEvery is how often old tasks are looked for.
+const cleanEvery = 6 * time.Hour
+
+// RunCleanup removes tasks that are older than they are kept, with their timelines, until ctx ends.
+func (s *Service) RunCleanup(ctx context.Context) {
+	ticker := time.NewTicker(cleanEvery)
+	defer ticker.Stop()
+	for {
+		if err := s.Clean(ctx, store.Now()); err != nil && ctx.Err() == nil {
+			s.log.Warn("remove old tasks", "err", err)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Clean does once what RunCleanup does.
+func (s *Service) Clean(ctx context.Context, now time.Time) error {
+	if err := s.store.deleteOfGone(ctx, now.Add(-s.keepOfGone)); err != nil {
+		return err
+	}
+	return s.store.deleteFinished(ctx, now.Add(-s.keepFinished))
 }
 
 // tell spreads what a committed change means: browsers refetch, devices check in.

@@ -138,7 +138,7 @@ func (w *work) updateEnded(t *taskRow, r incoming) error {
 	}
 	e := event.Event{
 		DeviceID: t.DeviceID, Hostname: t.Hostname, Kind: event.AgentUpdateFailed, Present: input.Version,
-		Message: fmt.Sprintf("The agent was to become %s: %s.", input.Version, summary(t.Kind, r.state, r.reason, nil)),
+		Message: fmt.Sprintf("The agent was to become %s: %s.", input.Version, summary(t.Kind, r.state, r.reason, "")),
 	}
 	if u := r.update; u != nil {
 		e.Former = u.From

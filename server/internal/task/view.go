@@ -27,7 +27,7 @@ type Task struct {
 	Module        string              `json:"module,omitempty" doc:"name of the module that is run"`
 	Parameters    map[string]any      `json:"parameters,omitempty" doc:"of the module's run; none: the module's own"`
 	Update        *Update             `json:"update,omitempty"`
-	Items         []protocol.TaskItem `json:"items,omitempty" doc:"how each program stands, in the order of software, as far as it is known; output only when one task is asked for"`
+	Items         []protocol.TaskItem `json:"items,omitempty" doc:"how each program stands, in the order of software, as far as it is known; only when one task is asked for"`
 	NextTry       *time.Time          `json:"next_try,omitempty" doc:"when a waiting device means to go on"`
 	CreatedBy     string              `json:"created_by"`
 	CreatedAt     time.Time           `json:"created_at"`
@@ -64,7 +64,7 @@ type Filter struct {
 	Limit                                     int
 }
 
-// List returns tasks, the newest first, without the output of their programs.
+// List returns tasks, the newest first, without what became of each program.
 func (s *Service) List(ctx context.Context, f Filter) ([]Task, error) {
 	found, err := s.store.list(ctx, f)
 	if err != nil {
@@ -74,9 +74,6 @@ func (s *Service) List(ctx context.Context, f Filter) ([]Task, error) {
 	for i := range found {
 		if out[i], err = found[i].view(); err != nil {
 			return nil, err
-		}
-		for j := range out[i].Items {
-			out[i].Items[j].Output = ""
 		}
 	}
 	return out, nil
@@ -154,6 +151,10 @@ func (r *taskRow) view() (Task, error) {
 			return Task{}, fmt.Errorf("read items of task %s: %w", r.ID, err)
 		}
 	}
-	t.Summary = summary(r.Kind, r.State, r.Reason, t.Items)
+	outcome := r.Outcome
+	if outcome == "" && len(t.Items) > 0 { // it is older than the column
+		outcome = counted(t.Items)
+	}
+	t.Summary = summary(r.Kind, r.State, r.Reason, outcome)
 	return t, nil
 }

@@ -65,7 +65,7 @@ func task() []*gormigrate.Migration {
 	}
 }
 
-// update adds to the tasks what updates of the agent need.
+// update adds to the tasks what updates of the agent need, and what lists show of uninstalls.
 func update() []*gormigrate.Migration {
 	type releaseID struct {
 		ReleaseID *string `gorm:"type:char(36);index:idx_tasks_release"` // of an update
@@ -73,9 +73,13 @@ func update() []*gormigrate.Migration {
 	type result struct {
 		Result string `gorm:"size:500;not null;default:''"` // JSON, of an update that is over
 	}
+	type outcome struct {
+		Outcome string `gorm:"size:120;not null;default:''"` // how many of its items were done, for lists
+	}
 	return []*gormigrate.Migration{
 		addColumn("0054_tasks_release", "tasks", "ReleaseID", &releaseID{}),
 		addIndex("0055_tasks_release_index", "tasks", "idx_tasks_release", &releaseID{}),
 		addColumn("0056_tasks_result", "tasks", "Result", &result{}),
+		addColumn("0057_tasks_outcome", "tasks", "Outcome", &outcome{}),
 	}
 }
