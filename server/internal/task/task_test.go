@@ -117,14 +117,16 @@ func TestInventory_isAskedOnce(t *testing.T) {
 func TestOffer_orderAndWhoMayHaveWhat(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, e *env) {
-		dev := e.device()
+		dev := e.computer(nil)
 		inventory, err := e.svc.Inventory(t.Context(), dev, nil, "ann")
 		require.NoError(t, err)
 		uninstall := e.uninstall([]string{curl}, dev)[0].ID
+		updates, _ := e.update(task.UpdateRequest{DeviceIDs: []string{dev}, Release: release11()})
+		update := updates[dev].ID
 		remove, err := e.svc.Remove(t.Context(), dev, "ann")
 		require.NoError(t, err)
 		for state, want := range map[string][]string{
-			protocol.DeviceActive:      {remove, uninstall, inventory},
+			protocol.DeviceActive:      {remove, update, uninstall, inventory},
 			protocol.DevicePending:     {remove, inventory},
 			protocol.DeviceQuarantined: {remove, inventory},
 			protocol.DeviceRevoked:     {},
