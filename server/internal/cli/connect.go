@@ -20,6 +20,7 @@ import (
 	"github.com/muster/muster/server/internal/deploy"
 	"github.com/muster/muster/server/internal/group"
 	"github.com/muster/muster/server/internal/hub"
+	"github.com/muster/muster/server/internal/release"
 	"github.com/muster/muster/server/internal/trust"
 )
 
@@ -33,6 +34,7 @@ func (p *parts) connect() {
 	p.devices.SubscribeFacts(p.inventory.DeviceFacts)
 	p.devices.Subscribe(p.groups.DeviceChanged)
 	p.devices.Observe(p.groups.Touched)
+	p.release.GroupsFrom(p.groups)
 	p.trust.Subscribe(func(context.Context) {
 		p.hub.Notify(hub.Event{Type: "trust"})
 		p.hub.WakeMany(p.hub.ConnectedIDs()) // a revocation ought not to wait for the next check-in
@@ -65,8 +67,15 @@ func (p *parts) applyGroups() group.Apply {
 				p.hub.Notify(hub.Event{Type: "device", ID: id, DeviceID: id})
 			}
 		},
-		CheckRelease: func(_ context.Context, id string) error {
-			return fault.New(fault.NotFound, "there is no release %q", id) // the server holds none yet
+		Release: func(ctx context.Context, id string) (string, error) {
+			r, err := p.release.Release(ctx, id)
+			if err == nil && r.State != release.Active {
+				err = fault.New(fault.Conflict, "release %s is %s: choose another one", r.Document.Version, r.State)
+			}
+			return r.Document.Version, err
+		},
+		EnsureUpdate: func(ctx context.Context, id string, deviceIDs []string) error {
+			return p.release.EnsureUpdate(ctx, id, deviceIDs)
 		},
 	}
 }

@@ -40,6 +40,7 @@ type Device struct {
 	OpenTasks        int                  // that are not deployments
 	Log              *protocol.LogSetting // as it holds now; nil when the device is to forward no log lines
 	LogSetBy         string
+	LogOwn           string         // level set on the device itself for good; empty: its groups say
 	Facts            protocol.Facts // not filled by Authenticate
 	Footprint        *Footprint     // filled by Get; nil when the agent has told none
 

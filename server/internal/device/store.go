@@ -1,6 +1,7 @@
 package device
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,11 +61,12 @@ type deviceRow struct {
 	AgentVersionKey  string // sorts as versions do
 
 	// Kept by package devicelog.
-	LogLevel       string // empty: off
+	LogLevel       string // empty: LogGroupLevel
 	LogUntil       *time.Time
-	LogAfter       string
+	LogAfter       string // empty: LogGroupLevel
 	LogFollowUntil *time.Time
 	LogSetBy       string
+	LogGroupLevel  string // kept by package group: of the device's groups, and holds while LogLevel is empty
 }
 
 func (deviceRow) TableName() string { return "devices" }
@@ -83,17 +85,24 @@ func (r deviceRow) device() Device {
 		ID: r.ID, State: r.State, Hostname: r.Hostname, OS: r.OS, OSName: r.OSName, OSVersion: r.OSVersion,
 		Arch: r.Arch, AgentVersion: r.AgentVersion, TrustVersion: r.TrustVersion, QuarantineReason: r.QuarantineReason,
 		EnrolledAt: r.EnrolledAt, LastSeenAt: r.LastSeenAt, OpenTasks: r.OpenTasks,
-		Log: r.logSetting(store.Now()), LogSetBy: r.LogSetBy,
+		Log: r.logSetting(store.Now()), LogSetBy: r.LogSetBy, LogOwn: r.logOwn(),
 		machineID: r.MachineID, instanceID: r.InstanceID, pastInstances: strings.Fields(r.PastInstances),
 	}
 }
 
-// logSetting is what of the row holds at this time: what has run out by then is left out.
-func (r deviceRow) logSetting(now time.Time) *protocol.LogSetting {
-	l := protocol.LogSetting{Level: r.LogLevel, Until: r.LogUntil, After: r.LogAfter, Follow: r.LogFollowUntil}
-	if l.Level == "" {
-		l.Level = protocol.LogOff
+// logOwn is the level that is set on the device itself, as it holds when no time runs.
+func (r deviceRow) logOwn() string {
+	if r.LogUntil != nil {
+		return r.LogAfter
 	}
+	return r.LogLevel
+}
+
+// logSetting is what of the row holds at this time: what has run out by then is left out. What is not set on the
+// device itself its groups say.
+func (r deviceRow) logSetting(now time.Time) *protocol.LogSetting {
+	groups := cmp.Or(r.LogGroupLevel, protocol.LogOff)
+	l := protocol.LogSetting{Level: cmp.Or(r.LogLevel, groups), Until: r.LogUntil, After: cmp.Or(r.LogAfter, groups), Follow: r.LogFollowUntil}
 	if l.Until == nil || !now.Before(*l.Until) {
 		l.Level, l.Until, l.After = l.At(now), nil, ""
 	}

@@ -449,7 +449,7 @@ func TestSetting(t *testing.T) {
 			require.NoError(t, err)
 			return got
 		}
-		require.Equal(t, devicelog.Setting{DeviceID: id, Hostname: "pc", Level: "off", Allowed: true}, get(id))
+		require.Equal(t, devicelog.Setting{DeviceID: id, Hostname: "pc", Level: "off", FromGroups: true, Allowed: true}, get(id))
 		require.False(t, get(denies).Allowed)
 
 		until := time.Now().Add(time.Hour)
@@ -479,5 +479,46 @@ func TestSetting(t *testing.T) {
 		require.True(t, fault.Is(err, fault.Conflict))
 		require.NoError(t, e.svc.SetLog(t.Context(), []string{id}, protocol.LogSetting{Level: "info"}, "ann"))
 		require.Equal(t, "debug", get(id).Level, "a revoked device keeps what it had")
+	})
+}
+
+// A level that is set on the device itself wins over that of its groups, which holds before, after and without it.
+func TestSetting_ofGroups(t *testing.T) {
+	t.Parallel()
+	each(t, devicelog.Options{}, func(t *testing.T, e *env) {
+		id := e.enroll("pc", false, protocol.TaskLog)
+		require.NoError(t, e.db.Exec("UPDATE devices SET log_group_level = 'warn' WHERE id = ?", id).Error)
+		set := func(level string, period time.Duration, after string) devicelog.Setting {
+			t.Helper()
+			got, err := e.svc.SetFor(t.Context(), id, level, period, after, "ann")
+			require.NoError(t, err)
+			return got
+		}
+		got, err := e.svc.Get(t.Context(), id)
+		require.NoError(t, err)
+		require.True(t, got.FromGroups)
+		require.Equal(t, "warn", got.Level)
+
+		got = set("debug", time.Hour, "")
+		require.False(t, got.FromGroups)
+		require.Equal(t, []string{"debug", "warn"}, []string{got.Level, got.After}, "then the groups' level holds again")
+		require.NoError(t, e.db.Exec("UPDATE devices SET log_group_level = 'error' WHERE id = ?", id).Error)
+		got = set("info", time.Hour, "")
+		require.Equal(t, "error", got.After, "as it is then, not as it was")
+		require.NoError(t, e.db.Exec("UPDATE devices SET log_until = ? WHERE id = ?", time.Now().Add(-time.Hour).UTC(), id).Error)
+		got, err = e.svc.Get(t.Context(), id)
+		require.NoError(t, err)
+		require.True(t, got.FromGroups)
+		require.Equal(t, "error", got.Level)
+
+		require.Equal(t, "off", set("off", 0, "").Level, "also off is set on the device itself")
+		got = set("info", time.Hour, "")
+		require.Equal(t, "off", got.After)
+		require.Equal(t, "error", set("info", time.Hour, devicelog.LogGroups).After)
+		got = set(devicelog.LogGroups, 0, "")
+		require.True(t, got.FromGroups)
+		require.Equal(t, "error", got.Level)
+		_, err = e.svc.SetFor(t.Context(), id, devicelog.LogGroups, time.Hour, "", "ann")
+		require.True(t, fault.Is(err, fault.Invalid))
 	})
 }

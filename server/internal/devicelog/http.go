@@ -43,9 +43,9 @@ type (
 	levelInput struct {
 		ID   string `path:"id" maxLength:"64"`
 		Body struct {
-			Level      string `json:"level" enum:"off,debug,info,warn,error" doc:"forward lines of this level and worse"`
+			Level      string `json:"level" enum:"groups,off,debug,info,warn,error" doc:"forward lines of this level and worse; groups: what the device's groups say"`
 			ForSeconds int    `json:"for_seconds,omitempty" minimum:"0" maximum:"604800" doc:"for how long; 0 is for good"`
-			After      string `json:"after,omitempty" enum:"off,debug,info,warn,error" doc:"level after that time; without it the one that held before"`
+			After      string `json:"after,omitempty" enum:"groups,off,debug,info,warn,error" doc:"level after that time; without it what was set for good before"`
 		}
 	}
 	followInput struct {

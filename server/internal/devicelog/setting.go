@@ -1,6 +1,7 @@
 package devicelog
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -11,6 +12,10 @@ import (
 	"github.com/muster/muster/server/internal/hub"
 )
 
+// LogGroups in place of a level leaves it to the groups of a device: the most talkative of theirs holds, and
+// without any none is forwarded. A level that is set on the device itself wins over them.
+const LogGroups = "groups"
+
 // Setting is what a device forwards, and what became of it.
 type Setting struct {
 	DeviceID        string     `json:"device_id"`
@@ -18,6 +23,7 @@ type Setting struct {
 	Level           string     `json:"level" enum:"off,debug,info,warn,error" doc:"lines of this level and worse are forwarded now"`
 	Until           *time.Time `json:"until,omitempty" doc:"when the level ends and after begins"`
 	After           string     `json:"after,omitempty" enum:"off,debug,info,warn,error"`
+	FromGroups      bool       `json:"from_groups" doc:"no level is set on the device itself: the level is the most talkative one of its groups, or off"`
 	FollowUntil     *time.Time `json:"follow_until,omitempty" doc:"until then lines come within a second"`
 	SetBy           string     `json:"set_by,omitempty" doc:"who set the level last"`
 	Allowed         bool       `json:"allowed" doc:"the device's own configuration lets this server have log lines; else none come, whatever the level"`
@@ -38,8 +44,9 @@ func (s *Service) Get(ctx context.Context, id string) (Setting, error) {
 	}
 	out := Setting{
 		DeviceID: d.ID, Hostname: d.Hostname, Level: protocol.LogOff, SetBy: d.LogSetBy,
-		Allowed: slices.Contains(d.Facts.TasksAllowed, protocol.TaskLog),
-		Lines:   source.KeptLines, DroppedByDevice: source.DroppedByDevice, DroppedByServer: source.DroppedByServer,
+		Allowed:    slices.Contains(d.Facts.TasksAllowed, protocol.TaskLog),
+		FromGroups: d.LogOwn == "" && (d.Log == nil || d.Log.Until == nil),
+		Lines:      source.KeptLines, DroppedByDevice: source.DroppedByDevice, DroppedByServer: source.DroppedByServer,
 	}
 	if l := d.Log; l != nil {
 		out.Level, out.Until, out.After, out.FollowUntil = l.Level, l.Until, l.After, l.Follow
@@ -47,18 +54,21 @@ func (s *Service) Get(ctx context.Context, id string) (Setting, error) {
 	return out, nil
 }
 
-// SetFor sets a device's level: for good when the time is zero, else for so long, and after that to another,
-// which is the one that held before unless it is named.
-func (s *Service) SetFor(ctx context.Context, id, level string, d time.Duration, after, by string) (Setting, error) {
-	present, err := s.reachable(ctx, id)
+// SetFor sets a device's level, or LogGroups: for good when the time is zero, else for so long, and after that to
+// another, which is what was set for good before unless it is named.
+func (s *Service) SetFor(ctx context.Context, id, level string, period time.Duration, after, by string) (Setting, error) {
+	d, err := s.reachable(ctx, id)
 	if err != nil {
 		return Setting{}, err
 	}
 	setting := protocol.LogSetting{Level: level}
-	if d > 0 {
-		until := s.now().Add(d)
+	if period > 0 {
+		if level == LogGroups {
+			return Setting{}, fault.Field("for_seconds", "what groups say has no end: name a level for that time")
+		}
+		until := s.now().Add(period)
 		if after == "" {
-			after = standing(present)
+			after = cmp.Or(d.LogOwn, LogGroups)
 		}
 		setting.Until, setting.After = &until, after
 	} else if after != "" {
@@ -70,18 +80,6 @@ func (s *Service) SetFor(ctx context.Context, id, level string, d time.Duration,
 	return s.Get(ctx, id)
 }
 
-// standing is the level that holds when no time runs.
-func standing(d device.Device) string {
-	switch {
-	case d.Log == nil:
-		return protocol.LogOff
-	case d.Log.Until != nil:
-		return d.Log.After
-	default:
-		return d.Log.Level
-	}
-}
-
 // reachable is a device that still comes.
 func (s *Service) reachable(ctx context.Context, id string) (device.Device, error) {
 	d, err := s.devices.Get(ctx, id)
@@ -91,10 +89,17 @@ func (s *Service) reachable(ctx context.Context, id string) (device.Device, erro
 	return d, err
 }
 
-// SetLog gives devices a setting, in place of the one that they have; Follow is left as it is. Those that are
+// SetLog gives devices a setting, in place of the one that they have; Follow is left as it is. LogGroups is taken
+// for either level. Those that are
 // revoked or removed, or that there are none of, keep theirs. The devices that are connected check in, paced.
 func (s *Service) SetLog(ctx context.Context, deviceIDs []string, setting protocol.LogSetting, by string) error {
-	if err := setting.Validate(); err != nil {
+	checked := setting
+	for _, level := range []*string{&checked.Level, &checked.After} {
+		if *level == LogGroups {
+			*level = protocol.LogOff
+		}
+	}
+	if err := checked.Validate(); err != nil {
 		return err
 	}
 	if setting.Until != nil {

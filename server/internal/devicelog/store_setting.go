@@ -16,8 +16,14 @@ func gone() []string { return []string{protocol.DeviceRevoked, protocol.DeviceRe
 // set writes a setting into the rows of devices and returns those that have it now, also when a later part
 // fails.
 func (s *lineStore) set(ctx context.Context, deviceIDs []string, l protocol.LogSetting, by string) (changed []string, err error) {
+	kept := func(level string) string { // empty leaves it to the groups
+		if level == LogGroups {
+			return ""
+		}
+		return level
+	}
 	values := map[string]any{
-		"log_level": l.Level, "log_until": l.Until, "log_after": l.After, "log_set_by": by, "updated_at": store.Now(),
+		"log_level": kept(l.Level), "log_until": l.Until, "log_after": kept(l.After), "log_set_by": by, "updated_at": store.Now(),
 	}
 	for part := range slices.Chunk(slices.Sorted(slices.Values(deviceIDs)), chunk) { // who locks several devices takes them in order
 		var here []string

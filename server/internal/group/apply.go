@@ -7,6 +7,7 @@ import (
 
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/protocol"
+	"github.com/muster/muster/server/internal/versionkey"
 )
 
 // What has to be brought in line after a device joins or leaves, as bits of a member's row.
@@ -23,18 +24,41 @@ const applyEvery = time.Minute
 type Apply struct {
 	// Wake tells devices to check in, for their log level has changed.
 	Wake func(deviceIDs []string)
-	// CheckRelease refuses a release that devices cannot become.
-	CheckRelease func(ctx context.Context, releaseID string) error
-	// EnsureUpdate asks those of the devices to become the release that are not it already.
-	EnsureUpdate func(ctx context.Context, releaseID string, deviceIDs []string, by string) error
+	// Release is the version of a release that devices may become; NotFound, or a Conflict of one that they may not.
+	Release func(ctx context.Context, releaseID string) (version string, err error)
+	// EnsureUpdate asks those of the devices to become the release that can, and have not been asked for it before.
+	EnsureUpdate func(ctx context.Context, releaseID string, deviceIDs []string) error
 }
 
 func (a Apply) checkRelease(ctx context.Context, id string) error {
-	err := a.CheckRelease(ctx, id)
+	_, err := a.Release(ctx, id)
 	if fault.Is(err, fault.NotFound) {
 		return fault.Field("body.release_id", "there is no release %.60q", id)
 	}
 	return err
+}
+
+// remind has the members of groups with a release asked again whose agents are older: an agent may have had
+// another update under way, or not have allowed any, when it joined.
+func (s *Service) remind(ctx context.Context) error {
+	rows, err := s.store.withRelease(ctx)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		version, err := s.apply.Release(ctx, row.ReleaseID)
+		if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Conflict) {
+			continue // the release is retired; who set it sees that
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.store.remind(ctx, row.ID, versionkey.OfRelease(version)); err != nil {
+			return err
+		}
+	}
+	s.dueNow()
+	return nil
 }
 
 func (s *Service) dueNow() {
@@ -106,17 +130,14 @@ func (s *Service) update(ctx context.Context, groupID string, deviceIDs []string
 		return true
 	}
 	if err == nil {
-		err = s.apply.EnsureUpdate(ctx, row.ReleaseID, deviceIDs, row.by())
+		err = s.apply.EnsureUpdate(ctx, row.ReleaseID, deviceIDs)
 	}
 	if err == nil || ctx.Err() != nil {
 		return err == nil
 	}
 	s.log.Warn("ask members to become their group's release", "group", row.Name, "release", row.ReleaseID, "err", err)
-	return false
+	return fault.Is(err, fault.NotFound) || fault.Is(err, fault.Conflict) // trying again would change nothing
 }
-
-// by says who wants what the group wants.
-func (r groupRow) by() string { return r.SettingsBy + ", group " + r.Name }
 
 func devicesOf(rows []memberRow, wanted func(memberRow) bool) []string {
 	var ids []string

@@ -106,6 +106,9 @@ func (s *Service) findAll(ctx context.Context, ids []string, many bool) error {
 		if err := s.store.tidy(ctx); err != nil {
 			return err
 		}
+		if err := s.remind(ctx); err != nil {
+			return err
+		}
 	}
 	searches, err := s.store.searches(ctx)
 	if err != nil {

@@ -115,7 +115,7 @@ func New(opt Options) *Service {
 // one group too many.
 func (s *Service) Create(ctx context.Context, g Group, deviceIDs []string, by string) (Group, error) {
 	now := store.Now()
-	row := groupRow{Kind: Static, CreatedBy: text.Cut(by, 120), SettingsBy: text.Cut(by, 120), CreatedAt: now, UpdatedAt: now}
+	row := groupRow{Kind: Static, CreatedBy: text.Cut(by, 120), CreatedAt: now, UpdatedAt: now}
 	change := Change{Name: &g.Name, Description: &g.Description, LogLevel: &g.LogLevel, ReleaseID: &g.ReleaseID}
 	if g.Search != nil {
 		if len(deviceIDs) > 0 {
@@ -123,7 +123,7 @@ func (s *Service) Create(ctx context.Context, g Group, deviceIDs []string, by st
 		}
 		row.Kind, change.Search = Saved, g.Search
 	}
-	if err := s.alter(ctx, &row, change, by); err != nil {
+	if err := s.alter(ctx, &row, change); err != nil {
 		return Group{}, err
 	}
 	id, err := uuid.NewV7()
@@ -143,8 +143,8 @@ func (s *Service) Create(ctx context.Context, g Group, deviceIDs []string, by st
 }
 
 // Alter changes a group.
-func (s *Service) Alter(ctx context.Context, id string, change Change, by string) (Group, error) {
-	row, err := s.store.alter(ctx, id, func(row *groupRow) error { return s.alter(ctx, row, change, by) })
+func (s *Service) Alter(ctx context.Context, id string, change Change) (Group, error) {
+	row, err := s.store.alter(ctx, id, func(row *groupRow) error { return s.alter(ctx, row, change) })
 	if err != nil {
 		return Group{}, err
 	}
@@ -164,7 +164,7 @@ func (s *Service) changed(ctx context.Context, row groupRow) (Group, error) {
 }
 
 // alter checks and applies a change to a row, and says in it what members have to be brought in line with.
-func (s *Service) alter(ctx context.Context, row *groupRow, c Change, by string) error {
+func (s *Service) alter(ctx context.Context, row *groupRow, c Change) error {
 	if c.Name != nil {
 		if row.Name = text.Clean(strings.TrimSpace(*c.Name), 120); row.Name == "" {
 			return fault.Field("body.name", "a group needs a name")
@@ -183,7 +183,7 @@ func (s *Service) alter(ctx context.Context, row *groupRow, c Change, by string)
 		if *c.LogLevel != "" && !slices.Contains(protocol.LogLevels, *c.LogLevel) {
 			return fault.Field("body.log_level", "%.40q is none of %s", *c.LogLevel, strings.Join(protocol.LogLevels, ", "))
 		}
-		row.LogLevel, row.SettingsBy, row.due = *c.LogLevel, text.Cut(by, 120), row.due|dueLog
+		row.LogLevel, row.due = *c.LogLevel, row.due|dueLog
 	}
 	if c.ReleaseID != nil && *c.ReleaseID != row.ReleaseID {
 		if *c.ReleaseID != "" {
@@ -191,7 +191,7 @@ func (s *Service) alter(ctx context.Context, row *groupRow, c Change, by string)
 				return err
 			}
 		}
-		row.ReleaseID, row.SettingsBy, row.due = *c.ReleaseID, text.Cut(by, 120), row.due|dueRelease
+		row.ReleaseID, row.due = *c.ReleaseID, row.due|dueRelease
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ type env struct {
 	t       *testing.T
 	db      *store.DB
 	devices *device.Service
+	wake    func() // called before devices are woken; set while nothing runs
 
 	mu      sync.Mutex
 	woken   []string
@@ -49,21 +50,24 @@ func newEnv(t *testing.T, db *store.DB) *env {
 	e.devices = device.New(device.Options{DB: db, Live: e, Groups: group.Tokens{}, Log: log})
 	e.Service = group.New(group.Options{DB: db, Live: e, Log: log, Gather: time.Millisecond, Apply: group.Apply{
 		Wake: func(ids []string) {
+			if e.wake != nil {
+				e.wake()
+			}
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			e.woken = append(e.woken, ids...)
 		},
-		CheckRelease: func(_ context.Context, id string) error {
+		Release: func(_ context.Context, id string) (string, error) {
 			if id == "r9" {
-				return fault.New(fault.NotFound, "no release")
+				return "", fault.New(fault.NotFound, "no release")
 			}
-			return nil
+			return "2.0.0", nil
 		},
-		EnsureUpdate: func(_ context.Context, release string, ids []string, by string) error {
+		EnsureUpdate: func(_ context.Context, release string, ids []string) error {
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			for _, id := range ids {
-				e.updates = append(e.updates, release+" "+id+" "+by)
+				e.updates = append(e.updates, release+" "+id)
 			}
 			return e.fail
 		},
@@ -266,13 +270,13 @@ func TestGroup_refusals(t *testing.T) {
 		all, err := e.List(ctx, group.Filter{Limit: 10})
 		require.NoError(t, err)
 		require.Len(t, all, 2, "what was refused has left nothing")
-		_, err = e.Alter(ctx, saved.ID, group.Change{Name: ptr("list")}, "ada")
+		_, err = e.Alter(ctx, saved.ID, group.Change{Name: ptr("list")})
 		isCode(t, fault.Conflict, err)
-		_, err = e.Alter(ctx, list.ID, group.Change{Search: &device.Search{}}, "ada")
+		_, err = e.Alter(ctx, list.ID, group.Change{Search: &device.Search{}})
 		isCode(t, fault.Conflict, err)
 		_, err = e.Add(ctx, saved.ID, []string{id}, "ada")
 		isCode(t, fault.Conflict, err)
-		_, err = e.Alter(ctx, "none", group.Change{}, "ada")
+		_, err = e.Alter(ctx, "none", group.Change{})
 		isCode(t, fault.NotFound, err)
 
 		require.NoError(t, e.Delete(ctx, list.ID))

@@ -196,7 +196,7 @@ func (a *API) create(ctx context.Context, in *createInput) (*viewOutput, error) 
 func (a *API) change(ctx context.Context, in *changeInput) (*viewOutput, error) {
 	g, err := a.Service.Alter(ctx, in.ID, Change{
 		Name: in.Body.Name, Description: in.Body.Description, Search: in.Body.Search, LogLevel: in.Body.LogLevel, ReleaseID: in.Body.ReleaseID,
-	}, user.FromContext(ctx).Name)
+	})
 	return a.one(ctx, g, err)
 }
 

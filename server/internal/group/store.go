@@ -26,7 +26,6 @@ type groupRow struct {
 	Generation  int
 	LogLevel    string
 	ReleaseID   string
-	SettingsBy  string
 	CreatedBy   string
 	CreatedAt   time.Time
 	UpdatedAt   time.Time

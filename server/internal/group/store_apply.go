@@ -111,3 +111,23 @@ func (s *groupStore) setLevels(ctx context.Context, ids []string) (changed []str
 	})
 	return changed, err
 }
+
+// withRelease are the groups whose members become a release.
+func (s *groupStore) withRelease(ctx context.Context) ([]groupRow, error) {
+	var rows []groupRow
+	if err := s.db.With(ctx).Where("release_id <> ''").Order("id").Find(&rows).Error; err != nil {
+		return nil, fmt.Errorf("read groups with a release: %w", err)
+	}
+	return rows, nil
+}
+
+// remind marks the members whose agents are older than the version of the key.
+func (s *groupStore) remind(ctx context.Context, groupID, versionKey string) error {
+	err := s.db.With(ctx).Model(&memberRow{}).Where("group_id = ? AND member = ?", groupID, true).
+		Where("device_id IN (SELECT id FROM devices WHERE state = ? AND agent_version_key < ?)", protocol.DeviceActive, versionKey).
+		UpdateColumns(map[string]any{"due": gorm.Expr("due | ?", dueRelease), "version": gorm.Expr("version + 1")}).Error
+	if err != nil {
+		return fmt.Errorf("mark members with older agents: %w", err)
+	}
+	return nil
+}

@@ -193,12 +193,13 @@ func (a *app) saySilent(s client.LogSetting, first bool) {
 func (a *app) deviceLogLevelCommand() *cobra.Command {
 	var in client.NewLogLevel
 	var period time.Duration
-	levels := append([]string{protocol.LogOff}, protocol.LogLevels...)
+	levels := append([]string{"groups", protocol.LogOff}, protocol.LogLevels...)
 	c := &cobra.Command{
 		Use: "log-level DEVICE [LEVEL]", Short: "Show or set from which level on a device forwards log lines",
 		Long: `Show or set from which level on a device's agent forwards its log lines to the server: ` + strings.Join(levels, ", ") + `.
 
-A level for some time ends by itself, also when the server cannot be reached then.`,
+groups leaves it to the device's groups, of which the most talkative level holds; any other level is set on the
+device itself and wins over them. A level for some time ends by itself, also when the server cannot be reached then.`,
 		Example: `  muster device log-level pc-17 debug --for 1h`,
 		Args:    args(cobra.RangeArgs(1, 2)),
 		RunE: func(c *cobra.Command, argv []string) error {
@@ -233,12 +234,15 @@ A level for some time ends by itself, also when the server cannot be reached the
 		},
 	}
 	c.Flags().DurationVar(&period, "for", 0, "for how long, at most 168h; 0 is for good")
-	c.Flags().StringVar(&in.After, "after", "", "`level` after that time (default: the one that held before)")
+	c.Flags().StringVar(&in.After, "after", "", "`level` after that time (default: what was set for good before)")
 	return c
 }
 
 func (a *app) showLogSetting(s client.LogSetting) error {
 	level := s.Level
+	if s.FromGroups {
+		level += ", by its groups"
+	}
 	if s.Until != nil {
 		level += " until " + when(s.Until) + ", then " + s.After
 	}

@@ -27,6 +27,7 @@ type LogSetting struct {
 	Level           string     `json:"level"`
 	Until           *time.Time `json:"until,omitempty"`
 	After           string     `json:"after,omitempty"`
+	FromGroups      bool       `json:"from_groups"`
 	FollowUntil     *time.Time `json:"follow_until,omitempty"`
 	SetBy           string     `json:"set_by,omitempty"`
 	Allowed         bool       `json:"allowed"`

@@ -39,7 +39,6 @@ func group() []*gormigrate.Migration {
 		Generation  int       `gorm:"not null"`                 // counts the changes of the search
 		LogLevel    string    `gorm:"size:10;not null"`         // empty: none
 		ReleaseID   string    `gorm:"size:36;not null"`         // empty: none
-		SettingsBy  string    `gorm:"size:120;not null"`        // who changed log level or release last
 		CreatedBy   string    `gorm:"size:120;not null"`
 		CreatedAt   time.Time `gorm:"not null"`
 		UpdatedAt   time.Time `gorm:"not null"`
