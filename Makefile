@@ -95,9 +95,10 @@ test-browser: build ## the web page in a real browser
 test-short: ## quick Go tests, for while you write
 	go test -short -shuffle=on $(UNIT_PACKAGES)
 
-chaos: ## kill server and agents 500 times and cut the power (KILLS=2000 for more, SEED=n for the same chance); plant five faults and find them
+chaos: ## kill server and agents 500 times and cut the power (KILLS=2000 for more, SEED=n for the same chance); plant five faults and find them; deliver 10,000 results and log lines over 100 kills
 	go test -count=1 -timeout 40m -v -run '^TestChaos$$' ./scripts/e2e -chaos.kills $${KILLS:-500} -chaos.devices 4 -chaos.seed $${SEED:-0}
 	go test -count=1 -timeout 40m -v -run '^TestChaos_plantedFaults$$' ./scripts/e2e -chaos.faults
+	go test -count=1 -timeout 40m -v -run '^TestSpool$$' ./scripts/e2e -spool.reports 10000 -spool.kills 100 -chaos.seed $${SEED:-0}
 
 fuzz: ## run every fuzz target for 60 seconds (FUZZTIME=10m for longer)
 	@scripts/fuzz.sh

@@ -48,9 +48,10 @@ func chaosPrograms(t *testing.T, fault overlay.Fault) string {
 }
 
 func buildChaos(dir string, fault overlay.Fault) error {
+	agentLog, serverLog := overlay.LogPoints()
 	for name, sets := range map[string][][]overlay.Rule{
-		"agent":  {overlay.AgentPoints(), overlay.Recording(), overlay.AgentTimes(), fault.Agent},
-		"server": {overlay.ServerPoints(), overlay.ServerTimes(), fault.Server},
+		"agent":  {overlay.AgentPoints(), agentLog, overlay.Recording(), overlay.AgentTimes(), fault.Agent},
+		"server": {overlay.ServerPoints(), serverLog, overlay.ServerTimes(), fault.Server},
 	} {
 		sources := filepath.Join(dir, name)
 		if err := os.Mkdir(sources, 0o700); err != nil {

@@ -81,13 +81,9 @@ func (w *taskWriter) Write(p []byte) (int, error) {
 	return len(p), w.log.take(line)
 }
 
-// take writes a line and forwards it to whom it is for.
+// take forwards a line to whom it is for and writes it.
 func (l *Log) take(line logging.Line) error {
 	line.Text = cut(line.Text, maxText)
-	var err error
-	if line.Level >= l.own {
-		err = l.write(line)
-	}
 	now, wanted := time.Now(), false
 	l.mu.RLock()
 	for _, f := range l.forwarders {
@@ -96,10 +92,13 @@ func (l *Log) take(line logging.Line) error {
 		}
 	}
 	l.mu.RUnlock()
-	if line.Level < l.own && !wanted {
+	if line.Level >= l.own { // last: what people can see here was forwarded, whatever ends this process
+		return l.write(line)
+	}
+	if !wanted {
 		l.relevel(now) // a level that was for a time has ended
 	}
-	return err
+	return nil
 }
 
 // write writes a line on this computer.

@@ -15,9 +15,10 @@ const root = "../../.."
 // TestRules_fitTheSources fails when a source has changed so that a rule has lost its place.
 func TestRules_fitTheSources(t *testing.T) {
 	t.Parallel()
+	agentLog, serverLog := overlay.LogPoints()
 	sets := map[string][][]overlay.Rule{
-		"agent":  {overlay.AgentPoints(), overlay.Recording(), overlay.AgentTimes()},
-		"server": {overlay.ServerPoints(), overlay.ServerTimes()},
+		"agent":  {overlay.AgentPoints(), agentLog, overlay.Recording(), overlay.AgentTimes()},
+		"server": {overlay.ServerPoints(), serverLog, overlay.ServerTimes()},
 	}
 	for _, f := range overlay.Faults() {
 		sets["agent, "+f.Name] = append(sets["agent"], f.Agent)

@@ -133,6 +133,25 @@ func ServerPoints() []Rule {
 	}, filePoints()...)
 }
 
+// LogPoints are the kill points of forwarded log lines, in agent and server. They are apart because they are hit
+// only where lines are asked for.
+func LogPoints() (agent, server []Rule) {
+	const (
+		forward = "agent/internal/logforward/forward.go"
+		batch   = "agent/internal/logforward/batch.go"
+		ingest  = "server/internal/devicelog/ingest.go"
+	)
+	return []Rule{
+			hit(batch, "forward.before-write", "n, err := b.file.Write(data)"),
+			hit(forward, "forward.before-seal", "dropped := f.dropped + f.o.Spool.TakeDroppedLines()"),
+			hit(batch, "forward.before-spool", "err := f.o.Spool.Add("),
+			hit(batch, "forward.before-remove", "if err := os.Remove(path); err != nil"),
+		}, []Rule{
+			hit(ingest, "server.log.before-commit", "done, err := s.store.apply(ctx, group, s.now(), s.bounds)"),
+			hit(ingest, "server.log.after-commit", "s.metrics.lines.Add(float64(done.lines))"),
+		}
+}
+
 // Recording replaces package os where the agent keeps state.
 func Recording() []Rule {
 	var rules []Rule
