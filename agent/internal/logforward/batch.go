@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/muster/muster/agent/internal/identity"
 	"github.com/muster/muster/agent/internal/journal"
 	"github.com/muster/muster/packages/atomicfile"
 	"github.com/muster/muster/packages/logging"
@@ -27,6 +28,14 @@ const (
 )
 
 func (f *Forwarder) dir() string { return filepath.Join(f.o.Store.Dir(), folder) }
+
+// Forget removes what was collected for a server that may have it no longer. What is in the spool already goes.
+func Forget(store *identity.Store) error {
+	if err := os.RemoveAll(filepath.Join(store.Dir(), folder)); err != nil {
+		return fmt.Errorf("forget collected log lines: %w", err)
+	}
+	return nil
+}
 
 // record is what a batch's file holds, one in each line of the journal's form. One field is set.
 type record struct {

@@ -163,6 +163,8 @@ func (r *Resident) newUnit(name string) (*unit, error) {
 			u.forward = r.o.Lines.Forward(logforward.Options{
 				Store: u.store, Spool: u.spool, PerMinute: r.o.Config.Log.ForwardPerMinute, Burst: r.o.Config.Log.ForwardBurst,
 			})
+		} else if err := logforward.Forget(u.store); err != nil {
+			return nil, errors.Join(err, u.close())
 		}
 	}
 	u.session, err = session.New(session.Options{
