@@ -56,7 +56,7 @@ func judge(ctx context.Context, name string, args []string, stderr io.Writer, p 
 	if err != nil {
 		conf = config.Default() // the agent itself says what is wrong with it
 	}
-	lines := io.MultiWriter(stderr, lineFile{dir, conf})
+	lines := io.MultiWriter(stderr, lineFile{dir})
 	l := launch.Launcher{
 		DataDir: dir, Program: p, Args: append([]string{name}, args...), Log: logging.New(lines, conf.Level(), logging.Tagged),
 		Busy: func() (bool, error) { return resident.Running(dir) },
@@ -71,16 +71,11 @@ func judge(ctx context.Context, name string, args []string, stderr io.Writer, p 
 
 // lineFile is the agent's log for the few lines of a launcher. It is not kept open: between two lines the agent that
 // the launcher has started writes to it.
-type lineFile struct {
-	dir  string
-	conf config.Config
-}
+type lineFile struct{ dir string }
 
 // Write appends a line. A log that cannot be written must not keep an agent from running.
 func (f lineFile) Write(line []byte) (int, error) {
-	w := logfile.New(f.dir, f.conf.Log.MaxBytes, f.conf.Log.Files)
-	_, _ = w.Write(line)
-	_ = w.Close()
+	_ = logfile.Append(f.dir, line)
 	return len(line), nil
 }
 

@@ -6,14 +6,15 @@
 // that line alone. Files are moved by number, never by date, and a crash between two moves leaves a gap that
 // the next rotation fills, so that a clock that is wrong keeps nothing too long.
 //
-// The one agent that holds the data directory's lock writes; anybody who may read the files reads them, at the
-// same time too.
+// The one agent that holds the data directory's lock has a Writer, and a launcher beside it appends a line now and
+// then; anybody who may read the files reads them, at the same time too.
 package logfile
 
 import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -82,6 +83,20 @@ func (w *Writer) Write(line []byte) (int, error) {
 		w.torn = line[n-1] != '\n'
 	}
 	return n, err
+}
+
+// Append appends one line, beside the Writer of another process: files are moved by that alone.
+func Append(dataDir string, line []byte) error {
+	w := New(dataDir, 0, MaxFiles) // removes none
+	w.limit = math.MaxInt64
+	if err := atomicfile.MkdirAll(filepath.Join(dataDir, Dir), 0o700); err != nil {
+		return fmt.Errorf("open the log: %w", err)
+	}
+	if err := w.append(); err != nil {
+		return fmt.Errorf("open the log: %w", err)
+	}
+	_, err := w.Write(line)
+	return errors.Join(err, w.Close())
 }
 
 // open opens or makes the newest file, and removes those that are more than there may be now.

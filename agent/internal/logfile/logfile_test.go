@@ -129,6 +129,23 @@ func TestWriter_survivesKills(t *testing.T) {
 	require.LessOrEqual(t, len(files(t, dir)), 3)
 }
 
+func TestAppend_movesNoFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	w := logfile.New(dir, 30, 3)
+	_, err := w.Write([]byte("of the agent, twenty\n"))
+	require.NoError(t, err)
+	for range 3 {
+		require.NoError(t, logfile.Append(dir, []byte("of the launcher\n")))
+	}
+	require.Equal(t, []string{"agent.log"}, files(t, dir))
+	_, err = w.Write([]byte("of the agent again\n"))
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	require.Equal(t, []string{"of the agent, twenty", "of the launcher", "of the launcher", "of the launcher", "of the agent again"}, all(t, dir))
+	require.Equal(t, []string{"agent.log", "agent.log.1"}, files(t, dir))
+}
+
 func TestFollow_losesNothingOverRotations(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
