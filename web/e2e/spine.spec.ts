@@ -36,6 +36,8 @@ test("from sign-in to exit code", async ({ page }) => {
   await test.step("empty pages say what to do next", () => emptyPages(page));
   await test.step("add a device", () => addDevice(page));
   await test.step("see its inventory and software", () => inventory(page));
+  await test.step("follow its log", () => log(page));
+  await test.step("find it by a group", () => group(page));
   await test.step("create a package", () => createPackage(page));
   await test.step("assign it and see how it ends", () => assign(page));
   await test.step("look at every other page", () => lookAround(page));
@@ -68,6 +70,9 @@ async function emptyPages(page: Page): Promise<void> {
     ["Packages", "No packages yet"],
     ["Deployments", "No deployments yet"],
     ["Assignments", "No assignments yet"],
+    ["Groups", "No groups yet"],
+    ["Agent releases", "No releases yet"],
+    ["Logs", "No lines yet"],
   ] as const) {
     await page.getByRole("link", { name: link, exact: true }).click();
     await expect(page.getByText(text)).toBeVisible();
@@ -124,7 +129,8 @@ async function inventory(page: Page): Promise<void> {
   await dialog.getByRole("button", { name: "Cancel" }).click();
   await expect(dialog).toBeHidden();
 
-  await page.getByRole("button", { name: "Remove agent" }).click();
+  await page.getByRole("button", { name: "More" }).click();
+  await page.getByRole("menuitem", { name: "Remove agent" }).click();
   await expect(dialog.getByRole("button", { name: "Remove agent" })).toBeDisabled();
   await look(page, "remove-agent");
   await dialog.getByRole("button", { name: "Cancel" }).click();
@@ -148,6 +154,52 @@ async function inventory(page: Page): Promise<void> {
   await expect(page.getByRole("heading", { name: "dpkg", level: 1 })).toBeVisible();
   await expect(page.getByRole("table", { name: "On these devices" }).getByRole("row")).toHaveCount(2);
   await look(page, "software-title");
+}
+
+async function log(page: Page): Promise<void> {
+  await page.getByRole("link", { name: "Devices", exact: true }).click();
+  await page.getByRole("table", { name: "Devices" }).getByRole("link").first().click();
+  await page.getByRole("tab", { name: "Log" }).click();
+  await expect(page.getByText("Sends no lines")).toBeVisible();
+  await page.getByRole("button", { name: "Change level" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Level").selectOption("Debug");
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await expect(page.getByText("Sends lines from level Debug up")).toBeVisible();
+  await page.getByRole("switch", { name: "Live tail" }).check();
+  await expect(page.getByText("as the device writes them")).toBeVisible();
+  // Lines of what the device is asked to do appear by themselves.
+  await page.getByRole("button", { name: "Inventory now" }).click();
+  const lines = page.getByRole("list", { name: "Logs" }).getByRole("listitem");
+  await expect(lines.filter({ hasText: "inventory" }).first()).toBeVisible({ timeout: 60_000 });
+  await page.getByRole("switch", { name: "Live tail" }).uncheck();
+  await look(page, "device-log");
+}
+
+async function group(page: Page): Promise<void> {
+  await page.getByRole("link", { name: "Groups", exact: true }).click();
+  await page.getByRole("button", { name: "New group" }).first().click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Name", { exact: true }).fill("Linux machines");
+  await dialog.getByRole("radio", { name: "Saved search" }).check();
+  await expect(dialog.getByText("1 device matches at present")).toBeVisible();
+  await dialog.getByLabel("Agent version").fill("no such version");
+  await expect(dialog.getByText("No device matches at present")).toBeVisible();
+  await dialog.getByLabel("Agent version").fill("");
+  await dialog.getByRole("combobox", { name: "System family" }).click();
+  await page.getByRole("option", { name: "linux" }).click();
+  await expect(dialog.getByText("1 device matches at present")).toBeVisible();
+  await look(page, "group-new");
+  await dialog.getByRole("button", { name: "New group" }).click();
+  await expect(page.getByRole("heading", { name: "Linux machines", level: 1 })).toBeVisible();
+  await page.getByRole("button", { name: "Change settings" }).click();
+  await dialog.getByLabel("Log").selectOption("Log from Warning up");
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await expect(dialog).toBeHidden();
+  await expect(page.getByText("Log from Warning up")).toBeVisible();
+  await look(page, "group");
+  await page.getByRole("table", { name: "Members" }).getByRole("link").first().click();
+  await expect(page.getByRole("link", { name: "Linux machines" })).toBeVisible();
 }
 
 async function createPackage(page: Page): Promise<void> {
@@ -208,6 +260,9 @@ async function lookAround(page: Page): Promise<void> {
     ["Assignments", "assignments"],
     ["Tasks", "tasks"],
     ["Events", "events"],
+    ["Logs", "logs"],
+    ["Groups", "groups"],
+    ["Agent releases", "releases"],
     ["Enrollment tokens", "enrollment-tokens"],
     ["API tokens", "api-tokens"],
     ["Trust", "trust"],

@@ -60,6 +60,21 @@ export function dayStart(date: string, later = 0): string | undefined {
   return new Date(Number(m[1]), Number(m[2]) - 1, Number(m[3]) + later).toISOString();
 }
 
+/** stamp is a time to the millisecond, of this computer's calendar, every one as wide as the next. */
+export function stamp(time: string): string {
+  const d = new Date(time);
+  if (Number.isNaN(d.getTime())) return "–";
+  const two = (n: number, width = 2) => String(n).padStart(width, "0");
+  const date = `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())}`;
+  return `${date} ${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}.${two(d.getMilliseconds(), 3)}`;
+}
+
+/** localTime reads what stands in a date and time field, "2026-11-21T08:30"; undefined for what is no time. */
+export function localTime(text: string): string | undefined {
+  const d = new Date(text);
+  return text === "" || Number.isNaN(d.getTime()) ? undefined : d.toISOString();
+}
+
 /** isSet tells a time from Go's zero time, which some encoders write for "none". */
 export function isSet(time: string | null | undefined): time is string {
   return !!time && !time.startsWith("0001-");

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { cellText, inOrder, sectionColumns, title } from "./section";
+import { cellText, inOrder, moduleColumns, moduleOf, sectionColumns, title } from "./section";
 
 const words = { yes: "Yes", no: "No", language: "en" };
 
@@ -28,6 +28,9 @@ describe("sectionColumns", () => {
 describe("cellText", () => {
   it.each([
     [8 * 1024 ** 3, "bytes", "8 GiB"],
+    [1234567, "number", "1,234,567"],
+    [0.5, "number", "0.5"],
+    ["many", "number", "many"],
     [3600, "mhz", "3,600 MHz"],
     [0, "mhz", ""],
     [1000, "mbps", "1,000 Mbit/s"],
@@ -43,6 +46,23 @@ describe("cellText", () => {
     [0, "text", "0"],
   ] as const)("%s as %s is %s", (value, as, want) => expect(cellText(value, as, words)).toBe(want));
   it("tells a day without the time of day", () => expect(cellText("2026-11-21T12:00:00Z", "day", words)).toBe("Nov 21, 2026"));
+});
+
+describe("a module's section", () => {
+  it("is told by its name", () => expect(["module-disk-health", "monitors"].map(moduleOf)).toEqual(["disk-health", undefined]));
+  it("is shown by the types that its module gives, all columns in their order", () => {
+    const columns = ["text", "integer", "number", "boolean", "time", "bytes", "colour"].map((type) => ({ name: `a_${type}`, title: type, type }));
+    expect(moduleColumns(columns).map((c) => [c.field, c.form])).toEqual([
+      ["name", "text"],
+      ["a_text", "text"],
+      ["a_integer", "number"],
+      ["a_number", "number"],
+      ["a_boolean", "flag"],
+      ["a_time", "time"],
+      ["a_bytes", "bytes"],
+      ["a_colour", "text"],
+    ]);
+  });
 });
 
 it("orders sections as people look for them, strange ones last", () => {

@@ -2,11 +2,13 @@
 // a field that this page does not know is shown as it came.
 import { absolute, bytes, day, isSet } from "./format";
 
-export type Form = "text" | "bytes" | "time" | "day" | "flag" | "list" | "mhz" | "mbps" | "mwh" | "percent" | "mm";
+export type Form = "text" | "number" | "bytes" | "time" | "day" | "flag" | "list" | "mhz" | "mbps" | "mwh" | "percent" | "mm";
 
 export interface SectionColumn {
   field: string;
   form: Form;
+  /** A module's own word for the field. */
+  title?: string;
 }
 
 export type Row = Record<string, unknown>;
@@ -48,6 +50,28 @@ const columns: Record<string, string[]> = {
   software: ["name", "version", "publisher", "source", "size_bytes", "installed_at"],
   processes: ["name", "pid", "user", "command", "rss", "started"],
 };
+
+/** A field of a module's rows, as the module describes it. */
+export interface TypedColumn {
+  name: string;
+  title?: string;
+  type: string;
+}
+
+/** How a module's fields are shown, by the type that it gives them. */
+const typed: Record<string, Form> = { integer: "number", number: "number", boolean: "flag", time: "time", bytes: "bytes" };
+
+const MODULE = "module-";
+
+/** moduleOf is the module from outside that fills a section; undefined for the agent's own. */
+export function moduleOf(section: string): string | undefined {
+  return section.startsWith(MODULE) ? section.slice(MODULE.length) : undefined;
+}
+
+/** moduleColumns are all that a module has described, in its order, after the name of the row. */
+export function moduleColumns(columns: readonly TypedColumn[]): SectionColumn[] {
+  return [{ field: "name", form: "text" }, ...columns.map((c): SectionColumn => ({ field: c.name, title: c.title, form: typed[c.type] ?? "text" }))];
+}
 
 /** Sections of one row, shown as a list of facts. */
 export const single: ReadonlySet<string> = new Set(["system", "bios"]);
@@ -91,6 +115,8 @@ export function cellText(value: unknown, as: Form, words: Words): string {
   if (typeof value === "boolean") return value ? words.yes : words.no;
   const number = (unit: string) => (typeof value === "number" && value > 0 ? `${new Intl.NumberFormat(words.language).format(value)} ${unit}` : "");
   switch (as) {
+    case "number":
+      return typeof value === "number" ? new Intl.NumberFormat(words.language, { maximumFractionDigits: 6 }).format(value) : plain(value);
     case "bytes":
       return typeof value === "number" ? bytes(value, words.language) : plain(value);
     case "time":

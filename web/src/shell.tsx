@@ -8,7 +8,7 @@ import { api } from "./api/client";
 import { isUnauthenticated } from "./api/error";
 import { useLive } from "./api/live";
 import { keys, switchUser } from "./api/query";
-import { AssignmentIcon, CheckIcon, DeploymentIcon, DeviceIcon, EventIcon, KeyIcon, LogIcon, PackageIcon, ShieldIcon, SoftwareIcon, SunIcon, TaskIcon, TicketIcon, UserIcon } from "./component/icon";
+import { AssignmentIcon, CheckIcon, DeploymentIcon, DeviceIcon, EventIcon, GroupIcon, KeyIcon, LinesIcon, LogIcon, PackageIcon, ReleaseIcon, ShieldIcon, SoftwareIcon, SunIcon, TaskIcon, TicketIcon, UserIcon } from "./component/icon";
 import { notifyProblem, ProblemAlert } from "./component/problem";
 import { languages, rememberLanguage, setLanguage, type Language } from "./i18n";
 import { openChangePassword } from "./page/account";
@@ -105,18 +105,21 @@ function Navigation() {
     <>
       <Section label={t("nav.work")}>
         <Item to="/devices" label={t("nav.devices")} icon={<DeviceIcon />} />
+        <Item to="/groups" label={t("nav.groups")} icon={<GroupIcon />} />
         <Item to="/software" label={t("nav.software")} icon={<SoftwareIcon />} />
         <Item to="/packages" label={t("nav.packages")} icon={<PackageIcon />} />
         <Item to="/deployments" label={t("nav.deployments")} icon={<DeploymentIcon />} />
         <Item to="/assignments" label={t("nav.assignments")} icon={<AssignmentIcon />} />
         <Item to="/tasks" label={t("nav.tasks")} icon={<TaskIcon />} />
         <Item to="/events" label={t("nav.events")} icon={<EventIcon />} />
+        <Item to="/logs" label={t("nav.logs")} icon={<LinesIcon />} />
       </Section>
       <Section label={t("nav.access")}>
         <Item to="/enrollment-tokens" label={t("nav.enrollmentTokens")} icon={<TicketIcon />} />
         <Item to="/api-tokens" label={t("nav.apiTokens")} icon={<KeyIcon />} />
       </Section>
       <Section label={t("nav.server")}>
+        <Item to="/releases" label={t("nav.releases")} icon={<ReleaseIcon />} />
         <Item to="/trust" label={t("nav.trust")} icon={<ShieldIcon />} />
         <Item to="/audit" label={t("nav.audit")} icon={<LogIcon />} />
       </Section>

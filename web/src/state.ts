@@ -25,7 +25,7 @@ export function isGone(deviceState: string): boolean {
   return deviceState === "revoked" || deviceState === "removed";
 }
 
-export const taskKinds = ["inventory", "uninstall", "remove"] as const;
+export const taskKinds = ["inventory", "uninstall", "update", "module", "remove"] as const;
 export const taskStates = ["assigned", "accepted", "started", "waiting", "succeeded", "failed", "refused", "interrupted", "cancelled"] as const;
 
 /** What became of one program that was to be uninstalled. */
@@ -44,6 +44,13 @@ export function itemColor(status: string): string {
     default:
       return "gray";
   }
+}
+
+/** Which agent runs after an update. */
+export const updateOutcomes = ["installed", "not_needed", "kept", "rolled_back"] as const;
+
+export function updateColor(outcome: (typeof updateOutcomes)[number]): string {
+  return { installed: "teal", not_needed: "gray", kept: "orange", rolled_back: "red" }[outcome];
 }
 
 export const eventKinds = [

@@ -12,6 +12,9 @@ export type Query = Record<string, string | number | undefined>;
 
 type Body<P extends keyof paths> = paths[P] extends { post: { requestBody: { content: { "application/json": infer B } } } } ? B : never;
 
+type PatchBody<P extends keyof paths> = paths[P] extends { patch: { requestBody: { content: { "application/json": infer B } } } } ? B : never;
+type PutBody<P extends keyof paths> = paths[P] extends { put: { requestBody: { content: { "application/json": infer B } } } } ? B : never;
+
 const http = createClient<paths>({
   baseUrl: API,
   credentials: "same-origin",
@@ -88,6 +91,29 @@ export const api = {
   cancelTask: (id: string) => answer(http.POST("/tasks/{id}/cancel", by(id))),
 
   deviceEvents: (query: Query, signal?: AbortSignal) => answer(http.GET("/device-events", list(query, signal))),
+
+  logs: (query: Query, signal?: AbortSignal) => answer(http.GET("/logs", list(query, signal))),
+  deviceLog: (id: string) => answer(http.GET("/devices/{id}/log", by(id))),
+  setLog: (id: string, body: PutBody<"/devices/{id}/log">) => answer(http.PUT("/devices/{id}/log", { ...by(id), body })),
+  followLog: (id: string, for_seconds: number) => answer(http.POST("/devices/{id}/log/follow", { ...by(id), body: { for_seconds } })),
+
+  groups: (query: Query, signal?: AbortSignal) => answer(http.GET("/groups", list(query, signal))),
+  group: (id: string) => answer(http.GET("/groups/{id}", by(id))),
+  createGroup: (body: Body<"/groups">) => answer(http.POST("/groups", { body })),
+  changeGroup: (id: string, body: PatchBody<"/groups/{id}">) => answer(http.PATCH("/groups/{id}", { ...by(id), body })),
+  deleteGroup: (id: string) => answer(http.DELETE("/groups/{id}", by(id))),
+  previewGroup: (search: Body<"/groups/preview">["search"], limit: number) => answer(http.POST("/groups/preview", { body: { search, limit } })),
+  groupMembers: (id: string, query: Query, signal?: AbortSignal) => answer(http.GET("/groups/{id}/members", listOf(id, query, signal))),
+  addMembers: (id: string, device_ids: string[]) => answer(http.POST("/groups/{id}/members", { ...by(id), body: { device_ids } })),
+  removeMembers: (id: string, device_ids: string[]) => answer(http.POST("/groups/{id}/members/remove", { ...by(id), body: { device_ids } })),
+
+  releases: (query: Query, signal?: AbortSignal) => answer(http.GET("/releases", list(query, signal))),
+  release: (id: string) => answer(http.GET("/releases/{id}", by(id))),
+  retireRelease: (id: string) => answer(http.POST("/releases/{id}/retire", by(id))),
+  update: (body: Body<"/updates">) => answer(http.POST("/updates", { body })),
+
+  runModule: (id: string, name: string, parameters?: Record<string, unknown>) =>
+    answer(http.POST("/devices/{id}/modules/{name}/run", { params: { path: { id, name } }, body: parameters ? { parameters } : {} })),
 
   createUpload: (file_name: string, size: number) => answer(http.POST("/uploads", { body: { file_name, size } })),
   upload: (id: string, signal?: AbortSignal) => answer(http.GET("/uploads/{id}", { ...by(id), signal })),

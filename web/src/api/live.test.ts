@@ -34,6 +34,25 @@ describe("Nudges", () => {
     expect(kinds()).toEqual([]);
   });
 
+  it("asks for log lines only where the device that wrote them is followed", () => {
+    const { client, nudges } = setup();
+    for (let i = 0; i < 100; i++) nudges.take({ type: "log", id: "d1", device_id: "d1" });
+    vi.advanceTimersByTime(SETTLE_MS);
+    expect(vi.mocked(client.invalidateQueries).mock.calls).toEqual([[{ queryKey: keys.list("logs", "d1", "live") }]]);
+  });
+
+  it("asks for the lines of every device that is followed when it is not told which have new ones", () => {
+    const client = new QueryClient();
+    const nudges = new Nudges(client);
+    const followed = keys.list("logs", "d1", "live", {});
+    const still = keys.list("logs", "d1", "still", {});
+    client.setQueryData(followed, []);
+    client.setQueryData(still, []);
+    nudges.take({ type: "log", id: "" });
+    vi.advanceTimersByTime(SETTLE_MS);
+    expect([followed, still].map((key) => client.getQueryState(key)?.isInvalidated)).toEqual([true, false]);
+  });
+
   it("ignores kinds it does not know, and stops when told", () => {
     const { nudges, kinds } = setup();
     nudges.take({ type: "future", id: "x" });

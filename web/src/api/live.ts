@@ -12,19 +12,22 @@ const MAX_BACKOFF_MS = 30_000;
 /** What a nudge of each type makes stale. */
 const stale: Record<string, string[]> = {
   deployment: ["deployments", "packages", "devices", "assignments"],
-  device: ["devices"],
+  device: ["devices", "device-log"],
   task: ["tasks", "devices"],
   inventory: ["inventory", "software", "devices"],
   event: ["events"],
   package: ["packages", "deployments"],
   trust: ["trust", "server", "packages", "devices"],
   upload: [],
+  release: ["releases"],
+  group: ["groups", "devices", "enrollment-tokens"],
   enrollment_token: ["enrollment-tokens"],
 };
 
 /** Nudges collects live events and marks what they concern as stale, once per burst. */
 export class Nudges {
   private kinds = new Set<string>();
+  private logs = new Set<string>();
   private timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly client: QueryClient) {}
@@ -36,6 +39,9 @@ export class Nudges {
       this.client.setQueryData<Deployment>(keys.one("deployments", e.id), (d) => d && { ...d, progress });
       return;
     }
+    // Lines come often: only who follows the device that wrote them asks for them. Of very many devices it is
+    // told that they are many, not which.
+    if (e.type === "log") this.logs.add(e.device_id ?? "");
     for (const kind of stale[e.type] ?? []) this.kinds.add(kind);
     this.timer ??= setTimeout(() => this.flush(), SETTLE_MS);
   }
@@ -49,6 +55,11 @@ export class Nudges {
     this.timer = undefined;
     for (const kind of this.kinds) void this.client.invalidateQueries({ queryKey: [kind] });
     this.kinds.clear();
+    for (const id of this.logs) {
+      if (id) void this.client.invalidateQueries({ queryKey: keys.list("logs", id, "live") });
+      else void this.client.invalidateQueries({ queryKey: ["logs"], predicate: (q) => q.queryKey[3] === "live" });
+    }
+    this.logs.clear();
   }
 }
 

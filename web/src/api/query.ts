@@ -36,6 +36,7 @@ export interface Paged<T> {
   error: Error | null;
   refetch: () => void;
   number: number;
+  searchedUntil?: string;
   previous?: () => void;
   next?: () => void;
 }
@@ -72,6 +73,7 @@ export function usePaged<T>(
     error: query.error,
     refetch: () => void query.refetch(),
     number: cursors.length + 1,
+    searchedUntil: query.data?.searched_until,
     previous: cursors.length > 0 ? () => setTrail({ scope, cursors: cursors.slice(0, -1) }) : undefined,
     next: next ? () => setTrail({ scope, cursors: [...cursors, next] }) : undefined,
   };

@@ -263,6 +263,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/devices/{id}/log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show from which level on a device forwards log lines */
+        get: operations["get-device-log"];
+        /** Set from which level on a device forwards log lines */
+        put: operations["set-device-log"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/devices/{id}/log/follow": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask a device for its log lines as they come, for a while */
+        post: operations["follow-device-log"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/devices/{id}/modules/{name}/run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask a device to run a module from outside now; its rows become the section module-NAME of the inventory */
+        post: operations["run-device-module"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/devices/{id}/remove": {
         parameters: {
             query?: never;
@@ -420,6 +472,95 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List groups of devices, by name */
+        get: operations["list-groups"];
+        put?: never;
+        /** Make a group: a list of devices, or a saved search */
+        post: operations["create-group"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/groups/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Look at what a search finds before it is saved */
+        post: operations["preview-group"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/groups/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show a group */
+        get: operations["get-group"];
+        put?: never;
+        post?: never;
+        /** Delete a group; its devices stay, and what it had set for them ends */
+        delete: operations["delete-group"];
+        options?: never;
+        head?: never;
+        /** Change what is named of a group; its members follow */
+        patch: operations["change-group"];
+        trace?: never;
+    };
+    "/groups/{id}/members": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the devices of a group, by host name; those of a saved search are looked for now */
+        get: operations["list-group-members"];
+        put?: never;
+        /** Add devices to a list */
+        post: operations["add-group-members"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/groups/{id}/members/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take devices off a list */
+        post: operations["remove-group-members"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/login": {
         parameters: {
             query?: never;
@@ -448,6 +589,23 @@ export interface paths {
         put?: never;
         /** End this session */
         post: operations["logout"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List log lines that agents have forwarded */
+        get: operations["list-logs"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -587,6 +745,58 @@ export interface paths {
         put?: never;
         /** Sign with the server's key */
         post: operations["sign-package"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/releases": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List releases of the agent, newest first */
+        get: operations["list-releases"];
+        put?: never;
+        /** Register a release of the agent that its author signed */
+        post: operations["create-release"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/releases/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read a release */
+        get: operations["get-release"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/releases/{id}/retire": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Offer a release to nobody any more, and end open updates to it */
+        post: operations["retire-release"];
         delete?: never;
         options?: never;
         head?: never;
@@ -849,6 +1059,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/updates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Bring the agents of devices to a release */
+        post: operations["create-update"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/uploads": {
         parameters: {
             query?: never;
@@ -970,6 +1197,38 @@ export interface components {
             vendor?: string;
             version?: string;
         };
+        ChangeInputBody: {
+            description?: string;
+            /** @description debug, info, warn or error; empty: none */
+            log_level?: string;
+            name?: string;
+            /** @description empty: none */
+            release_id?: string;
+            /** @description in place of the present one; of a saved search only */
+            search?: components["schemas"]["Search"];
+        };
+        Column: {
+            name: string;
+            title?: string;
+            type: string;
+        };
+        CreateInputBody: {
+            description?: string;
+            /** @description members of a list */
+            device_ids?: string[];
+            /** @description debug, info, warn or error */
+            log_level?: string;
+            name: string;
+            release_id?: string;
+            /** @description makes a saved search, whose members are what it finds; an empty one finds every device */
+            search?: components["schemas"]["Search"];
+        };
+        CreateInputBody1: {
+            /** @description the release, signed with keys of the role release, base64 */
+            envelope: string;
+            /** @description finished uploads: the builds, in their order */
+            upload_ids: string[];
+        };
         CreateTokenInputBody: {
             /**
              * Format: int64
@@ -984,6 +1243,8 @@ export interface components {
              * @description absent: 168
              */
             expires_in_hours?: number;
+            /** @description static groups of which the devices that it admits become members at once */
+            group_ids?: string[];
             /**
              * Format: int64
              * @description 0 or absent: any number
@@ -1060,6 +1321,8 @@ export interface components {
             facts?: components["schemas"]["Facts"];
             /** @description what the agent has cost the computer; only when one device is asked for */
             footprint?: components["schemas"]["Footprint"];
+            /** @description of which it is a member; only when one device is asked for */
+            groups?: components["schemas"]["GroupRef"][];
             hostname: string;
             id: string;
             ips: string[];
@@ -1098,12 +1361,17 @@ export interface components {
             /** Format: int64 */
             total: number;
         };
+        DevicesInputBody: {
+            device_ids: string[];
+        };
         EnrollmentTokenView: {
             /** Format: date-time */
             created_at: string;
             created_by: string;
             /** Format: date-time */
             expires_at: string;
+            /** @description of which the devices that it admits become members */
+            groups: components["schemas"]["GroupRef"][];
             id: string;
             /**
              * Format: int64
@@ -1124,7 +1392,7 @@ export interface components {
             hostname: string;
             id: string;
             /** @enum {string} */
-            kind: "first_inventory" | "software_added" | "software_removed" | "software_updated" | "hardware_added" | "hardware_removed" | "hardware_changed" | "system_changed" | "agent_updated" | "disk_low" | "disk_recovered" | "device_silent" | "device_back" | "device_approved" | "device_quarantined" | "device_revoked" | "device_removed";
+            kind: "first_inventory" | "software_added" | "software_removed" | "software_updated" | "hardware_added" | "hardware_removed" | "hardware_changed" | "system_changed" | "agent_updated" | "agent_update_failed" | "disk_low" | "disk_recovered" | "device_silent" | "device_back" | "device_approved" | "device_quarantined" | "device_revoked" | "device_removed";
             message: string;
             /** @description what is */
             present?: string;
@@ -1177,6 +1445,13 @@ export interface components {
             path: string;
             sha256?: string;
         };
+        FollowInputBody: {
+            /**
+             * Format: int64
+             * @description from now; ask again before it ends
+             */
+            for_seconds: number;
+        };
         Footprint: {
             /** Format: int64 */
             cpu_ms: number;
@@ -1194,6 +1469,38 @@ export interface components {
             since: string;
             /** Format: int64 */
             task_high_bytes: number;
+        };
+        GroupRef: {
+            id: string;
+            /** @enum {string} */
+            kind: "static" | "search";
+            name: string;
+        };
+        GroupView: {
+            /** Format: date-time */
+            created_at: string;
+            created_by: string;
+            description?: string;
+            id: string;
+            /**
+             * @description a list of devices, or a saved search
+             * @enum {string}
+             */
+            kind: "static" | "search";
+            /** @description members forward log lines of this level and worse, unless a level is set on the device itself */
+            log_level?: string;
+            /**
+             * Format: int64
+             * @description devices; those of a saved search as of some seconds ago
+             */
+            members: number;
+            name: string;
+            /** @description members become this release of the agent */
+            release_id?: string;
+            /** @description of a saved search */
+            search?: components["schemas"]["Search"];
+            /** Format: date-time */
+            updated_at: string;
         };
         HistoryEntry: {
             message: string;
@@ -1260,6 +1567,61 @@ export interface components {
             sections: components["schemas"]["SectionView"][];
             system?: components["schemas"]["System"];
         };
+        LeftOut: {
+            device_id: string;
+            hostname: string;
+            /** @description for people */
+            why: string;
+        };
+        LevelInputBody: {
+            /**
+             * @description level after that time; without it the one that held before
+             * @enum {string}
+             */
+            after?: "off" | "debug" | "info" | "warn" | "error";
+            /**
+             * Format: int64
+             * @description for how long; 0 is for good
+             */
+            for_seconds?: number;
+            /**
+             * @description forward lines of this level and worse
+             * @enum {string}
+             */
+            level: "off" | "debug" | "info" | "warn" | "error";
+        };
+        Line: {
+            device_id: string;
+            /**
+             * Format: int64
+             * @description this line stands for so many before it that are missing
+             */
+            dropped?: number;
+            /** @description of the device at present */
+            hostname: string;
+            /** @description place among all lines; for after */
+            id: string;
+            /** @enum {string} */
+            level: "debug" | "info" | "warn" | "error";
+            message: string;
+            /** @description kind of task that wrote it; core for the agent itself */
+            task: string;
+            /**
+             * Format: date-time
+             * @description by the device's clock
+             */
+            time: string;
+        };
+        ListOutputBody: {
+            items: components["schemas"]["Line"][];
+            /** @description cursor of the next page */
+            next?: string;
+            /**
+             * Format: date-time
+             * @description set when the page is not full because the search had looked at enough lines: it goes on from this time at next
+             */
+            searched_until?: string;
+        };
         LoginInputBody: {
             password: string;
             username: string;
@@ -1269,6 +1631,30 @@ export interface components {
             kind: "session" | "token";
             username: string;
         };
+        MemberView: {
+            /**
+             * Format: date-time
+             * @description absent: a search finds it now, and membership follows within seconds
+             */
+            added_at?: string;
+            added_by?: string;
+            agent_version: string;
+            connected: boolean;
+            device_id: string;
+            hostname: string;
+            /** Format: date-time */
+            last_seen_at?: string;
+            os_name: string;
+            os_version: string;
+            /** @enum {string} */
+            state: "pending" | "active" | "quarantined" | "revoked" | "removed";
+        };
+        ModuleInputBody: {
+            /** @description they take the place of the module's own of the same names; the module's JSON Schema, on the device, must allow them */
+            parameters?: {
+                [key: string]: unknown;
+            };
+        };
         NewEnrollmentToken: {
             /** Format: date-time */
             created_at: string;
@@ -1277,6 +1663,8 @@ export interface components {
             enrollment: string;
             /** Format: date-time */
             expires_at: string;
+            /** @description of which the devices that it admits become members */
+            groups: components["schemas"]["GroupRef"][];
             id: string;
             /**
              * Format: int64
@@ -1460,13 +1848,28 @@ export interface components {
             /** @description cursor of the next page */
             next?: string;
         };
+        PageGroupView: {
+            items: components["schemas"]["GroupView"][];
+            /** @description cursor of the next page */
+            next?: string;
+        };
         PageInstalledSoftware: {
             items: components["schemas"]["InstalledSoftware"][];
             /** @description cursor of the next page */
             next?: string;
         };
+        PageMemberView: {
+            items: components["schemas"]["MemberView"][];
+            /** @description cursor of the next page */
+            next?: string;
+        };
         PagePackageBody: {
             items: components["schemas"]["PackageBody"][];
+            /** @description cursor of the next page */
+            next?: string;
+        };
+        PageReleaseBody: {
+            items: components["schemas"]["ReleaseBody"][];
             /** @description cursor of the next page */
             next?: string;
         };
@@ -1499,6 +1902,23 @@ export interface components {
             current: string;
             new: string;
         };
+        PreviewInputBody: {
+            /**
+             * Format: int64
+             * @description of the devices that are returned; absent: 50
+             */
+            limit?: number;
+            search: components["schemas"]["Search"];
+        };
+        PreviewOutputBody: {
+            /**
+             * Format: int64
+             * @description devices that the search finds
+             */
+            count: number;
+            /** @description the first of them, by host name */
+            devices: components["schemas"]["MemberView"][];
+        };
         Problem: {
             code: string;
             detail?: string;
@@ -1517,6 +1937,50 @@ export interface components {
             done: number;
             /** Format: int64 */
             total: number;
+        };
+        ReleaseBody: {
+            builds: components["schemas"]["ReleaseBuild"][];
+            /** Format: date-time */
+            created_at: string;
+            created_by: string;
+            /** @description higher versions that may go down to this one */
+            downgrade_from: string[];
+            /** @description SHA-256 of the signed envelope */
+            envelope: string;
+            /**
+             * Format: date-time
+             * @description updates begin before that time
+             */
+            expires_at: string;
+            id: string;
+            /** Format: date-time */
+            issued_at: string;
+            notes?: string;
+            /** @description why devices would refuse it today */
+            refusal?: string;
+            /** Format: date-time */
+            retired_at?: string;
+            /** @description key ids */
+            signed_by: string[];
+            /** @enum {string} */
+            state: "active" | "retired";
+            version: string;
+        };
+        ReleaseBuild: {
+            arch: string;
+            /**
+             * Format: int64
+             * @description what a device fetches, in bytes
+             */
+            archive_size: number;
+            os: string;
+            /** @description of the program */
+            sha256: string;
+            /**
+             * Format: int64
+             * @description of the program, in bytes
+             */
+            size: number;
         };
         Requirements: {
             arch?: string[];
@@ -1552,12 +2016,65 @@ export interface components {
             /** Format: date-time */
             time: string;
         };
+        Search: {
+            /** @description an agent older than this version */
+            agent_below?: string;
+            agent_version?: string;
+            /** @description amd64, arm64 */
+            arch?: string;
+            /**
+             * Format: date-time
+             * @description not before this time
+             */
+            enrolled_after?: string;
+            /** Format: date-time */
+            enrolled_before?: string;
+            /** @description part of it, in whatever case */
+            manufacturer?: string;
+            /** @description linux, windows, darwin */
+            os?: string;
+            /** @description part of the system's name, in whatever case */
+            os_name?: string;
+            /** @description 12 is also 12.5, and not 120 */
+            os_version?: string;
+            /** @description part of it, in whatever case */
+            product?: string;
+            /** @description part of hostname, system, agent version or id */
+            q?: string;
+            /**
+             * Format: date-time
+             * @description last seen at this time or later
+             */
+            seen_after?: string;
+            /**
+             * Format: date-time
+             * @description not seen since this time
+             */
+            seen_before?: string;
+            /** @description has the program of this name */
+            software?: string;
+            /** @description a version of software older than this one */
+            software_below?: string;
+            /** @description of software */
+            software_version?: string;
+            /** @enum {string} */
+            state?: "pending" | "active" | "quarantined" | "revoked" | "removed";
+            /**
+             * Format: int64
+             * @description not seen for so many days
+             */
+            unseen_days?: number;
+            /** @description kvm, vmware, docker, …; none for a physical machine */
+            virtualisation?: string;
+        };
         SectionRows: {
             /**
              * Format: date-time
              * @description the newest inventory with these rows, by the device's clock; absent as long as no rows have come
              */
             collected_at?: string;
+            /** @description the fields that rows of a module's section have beside key and name, in the order in which to show them */
+            columns?: components["schemas"]["Column"][];
             items: {
                 [key: string]: unknown;
             }[];
@@ -1585,6 +2102,8 @@ export interface components {
              * @description the newest inventory with these rows, by the device's clock; absent as long as no rows have come
              */
             collected_at?: string;
+            /** @description the fields that rows of a module's section have beside key and name, in the order in which to show them */
+            columns?: components["schemas"]["Column"][];
             name: string;
             /**
              * Format: date-time
@@ -1614,6 +2133,46 @@ export interface components {
             /** @description addresses that agents are given, tried in order */
             urls: string[];
             version: string;
+        };
+        Setting: {
+            /** @enum {string} */
+            after?: "off" | "debug" | "info" | "warn" | "error";
+            /** @description the device's own configuration lets this server have log lines; else none come, whatever the level */
+            allowed: boolean;
+            device_id: string;
+            /**
+             * Format: int64
+             * @description lines that the device did not forward because there were too many
+             */
+            dropped_by_device: number;
+            /**
+             * Format: int64
+             * @description lines that were not kept here because there were too many in an hour
+             */
+            dropped_by_server: number;
+            /**
+             * Format: date-time
+             * @description until then lines come within a second
+             */
+            follow_until?: string;
+            hostname: string;
+            /**
+             * @description lines of this level and worse are forwarded now
+             * @enum {string}
+             */
+            level: "off" | "debug" | "info" | "warn" | "error";
+            /**
+             * Format: int64
+             * @description kept here
+             */
+            lines: number;
+            /** @description who set the level last */
+            set_by?: string;
+            /**
+             * Format: date-time
+             * @description when the level ends and after begins
+             */
+            until?: string;
         };
         SoftwareChange: {
             arch: string;
@@ -1721,10 +2280,10 @@ export interface components {
             /** @description of the device when it was asked */
             hostname: string;
             id: string;
-            /** @description how each program stands, in the order of software, as far as it is known; output only when one task is asked for */
+            /** @description how each program stands, in the order of software, as far as it is known; only when one task is asked for */
             items?: components["schemas"]["TaskItem"][];
             /** @enum {string} */
-            kind: "inventory" | "uninstall" | "remove";
+            kind: "inventory" | "update" | "uninstall" | "remove" | "module";
             /**
              * Format: int64
              * @description for each program; none is ten minutes
@@ -1732,11 +2291,17 @@ export interface components {
             limit_seconds?: number;
             /** @description what the device or whoever changed it last said */
             message?: string;
+            /** @description name of the module that is run */
+            module?: string;
             /**
              * Format: date-time
              * @description when a waiting device means to go on
              */
             next_try?: string;
+            /** @description of the module's run; none: the module's own */
+            parameters?: {
+                [key: string]: unknown;
+            };
             reason: string;
             /** @description of an inventory; none for all */
             sections?: string[];
@@ -1748,6 +2313,7 @@ export interface components {
             summary: string;
             /** @description only when one task is asked for; the newest 1000 entries */
             timeline?: components["schemas"]["HistoryEntry"][];
+            update?: components["schemas"]["Update"];
             /** Format: date-time */
             updated_at: string;
         };
@@ -1854,6 +2420,44 @@ export interface components {
             batch_id: string;
             /** @description one per device */
             tasks: components["schemas"]["Task"][];
+        };
+        Update: {
+            /**
+             * Format: int64
+             * @description how long the new agent may take until it has checked in
+             */
+            probation_seconds: number;
+            release_id: string;
+            /** @description what the device said in the end: which agent ran, which was to run, and which runs */
+            result?: components["schemas"]["UpdateResult"];
+            version: string;
+        };
+        UpdateInputBody: {
+            /** @description each must be able to have it */
+            device_ids?: string[];
+            /** @description or the members of this group; those that cannot have it, or need none, are left out */
+            group_id?: string;
+            /**
+             * Format: int64
+             * @description how long the new agent may take until it has checked in, 10 at least; 600 when 0
+             */
+            probation_seconds?: number;
+            release_id: string;
+        };
+        UpdateOutputBody: {
+            /** @description none when no device was left */
+            batch_id?: string;
+            /** @description members of the group that got no update, the first 1000 */
+            left_out: components["schemas"]["LeftOut"][];
+            /** Format: int64 */
+            made: number;
+            /** @description one per device, the first 1000 */
+            tasks: components["schemas"]["Task"][];
+        };
+        UpdateResult: {
+            from: string;
+            outcome: string;
+            to: string;
         };
         Upload: {
             archive?: components["schemas"]["UploadArchive"];
@@ -2869,7 +3473,7 @@ export interface operations {
                 q?: string;
                 device_id?: string;
                 /** @description one or more kinds, separated by commas */
-                kind?: ("first_inventory" | "software_added" | "software_removed" | "software_updated" | "hardware_added" | "hardware_removed" | "hardware_changed" | "system_changed" | "agent_updated" | "disk_low" | "disk_recovered" | "device_silent" | "device_back" | "device_approved" | "device_quarantined" | "device_revoked" | "device_removed")[];
+                kind?: ("first_inventory" | "software_added" | "software_removed" | "software_updated" | "hardware_added" | "hardware_removed" | "hardware_changed" | "system_changed" | "agent_updated" | "agent_update_failed" | "disk_low" | "disk_recovered" | "device_silent" | "device_back" | "device_approved" | "device_quarantined" | "device_revoked" | "device_removed")[];
                 /** @description not before this time */
                 since?: string;
                 /** @description before this time */
@@ -2956,6 +3560,40 @@ export interface operations {
                 /** @description part of hostname, system, agent version or id */
                 q?: string;
                 state?: "pending" | "active" | "quarantined" | "revoked" | "removed";
+                /** @description linux, windows, darwin */
+                os?: string;
+                /** @description part of the system's name, in whatever case */
+                os_name?: string;
+                /** @description 12 is also 12.5, and not 120 */
+                os_version?: string;
+                /** @description amd64, arm64 */
+                arch?: string;
+                agent_version?: string;
+                /** @description an agent older than this version */
+                agent_below?: string;
+                /** @description not before this time */
+                enrolled_after?: string;
+                enrolled_before?: string;
+                /** @description last seen at this time or later */
+                seen_after?: string;
+                /** @description not seen since this time */
+                seen_before?: string;
+                /** @description not seen for so many days */
+                unseen_days?: number;
+                /** @description part of it, in whatever case */
+                manufacturer?: string;
+                /** @description part of it, in whatever case */
+                product?: string;
+                /** @description kvm, vmware, docker, …; none for a physical machine */
+                virtualisation?: string;
+                /** @description has the program of this name */
+                software?: string;
+                /** @description of software */
+                software_version?: string;
+                /** @description a version of software older than this one */
+                software_below?: string;
+                /** @description id of a group; membership of a saved search is kept within seconds */
+                group?: string;
                 connected?: "true" | "false";
                 /** @description neither revoked nor removed, and has not confirmed the trust document of this version */
                 trust_below?: number;
@@ -3423,6 +4061,324 @@ export interface operations {
             };
         };
     };
+    "get-device-log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Setting"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "set-device-log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LevelInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Setting"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "follow-device-log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FollowInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Setting"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "run-device-module": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                /** @description as in the facts of the device, without "module:" */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ModuleInputBody"];
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Task"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "remove-device": {
         parameters: {
             query?: never;
@@ -3747,8 +4703,8 @@ export interface operations {
                 cursor?: string;
                 /** @description most items to return */
                 limit?: number;
-                kind?: "inventory" | "uninstall" | "remove";
-                state?: "assigned" | "accepted" | "started" | "waiting" | "succeeded" | "failed" | "refused" | "interrupted" | "cancelled";
+                kind?: "inventory" | "update" | "uninstall" | "remove" | "module";
+                state?: "assigned" | "accepted" | "started" | "waiting" | "succeeded" | "failed" | "refused" | "interrupted" | "expired" | "not_applicable" | "cancelled";
                 open?: "true" | "false";
             };
             header?: never;
@@ -4194,6 +5150,717 @@ export interface operations {
             };
         };
     };
+    "list-groups": {
+        parameters: {
+            query?: {
+                /** @description next of the page before */
+                cursor?: string;
+                /** @description most items to return */
+                limit?: number;
+                /** @description part of name or description */
+                q?: string;
+                kind?: "static" | "search";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageGroupView"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "create-group": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateInputBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GroupView"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "preview-group": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PreviewInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PreviewOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-group": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GroupView"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "delete-group": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "change-group": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GroupView"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-group-members": {
+        parameters: {
+            query?: {
+                /** @description next of the page before */
+                cursor?: string;
+                /** @description most items to return */
+                limit?: number;
+                /** @description part of the host name */
+                q?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageMemberView"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "add-group-members": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DevicesInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GroupView"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "remove-group-members": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DevicesInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GroupView"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     login: {
         parameters: {
             query?: never;
@@ -4289,6 +5956,100 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-logs": {
+        parameters: {
+            query?: {
+                /** @description next of the page before */
+                cursor?: string;
+                /** @description most items to return */
+                limit?: number;
+                device_id?: string;
+                /** @description kind of task that wrote the line; core for the agent itself */
+                task?: string;
+                /** @description this level and worse */
+                level?: "debug" | "info" | "warn" | "error";
+                /** @description not before this time */
+                from?: string;
+                /** @description before this time */
+                to?: string;
+                /** @description part of the message, whatever its case */
+                q?: string;
+                /** @description which come first */
+                order?: "newest" | "oldest";
+                /** @description id of the last line seen, with order=oldest: lines after it. How to follow a device: ask again at each event of the type log */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListOutputBody"];
+                };
             };
             /** @description Bad Request */
             400: {
@@ -5195,6 +6956,318 @@ export interface operations {
             };
         };
     };
+    "list-releases": {
+        parameters: {
+            query?: {
+                /** @description next of the page before */
+                cursor?: string;
+                /** @description most items to return */
+                limit?: number;
+                /** @description in the version */
+                q?: string;
+                state?: "active" | "retired";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageReleaseBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "create-release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateInputBody1"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "retire-release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "get-server": {
         parameters: {
             query?: never;
@@ -5603,11 +7676,13 @@ export interface operations {
                 cursor?: string;
                 /** @description most items to return */
                 limit?: number;
-                kind?: "inventory" | "uninstall" | "remove";
-                state?: "assigned" | "accepted" | "started" | "waiting" | "succeeded" | "failed" | "refused" | "interrupted" | "cancelled";
+                kind?: "inventory" | "update" | "uninstall" | "remove" | "module";
+                state?: "assigned" | "accepted" | "started" | "waiting" | "succeeded" | "failed" | "refused" | "interrupted" | "expired" | "not_applicable" | "cancelled";
                 open?: "true" | "false";
                 device_id?: string;
                 batch_id?: string;
+                /** @description updates to this release */
+                release_id?: string;
             };
             header?: never;
             path?: never;
@@ -6389,6 +8464,84 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["UninstallOutputBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "create-update": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UpdateInputBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UpdateOutputBody"];
                 };
             };
             /** @description Bad Request */

@@ -7,6 +7,8 @@ type Schemas = components["schemas"];
 export interface Page<T> {
   items: T[];
   next?: string;
+  /** A search may end before a page is full: it has looked at all down to this time. */
+  searched_until?: string;
 }
 
 export type Problem = Partial<Schemas["Problem"]>;
@@ -37,6 +39,12 @@ export type SoftwareChange = Schemas["SoftwareChange"];
 export type Task = Schemas["Task"];
 export type TaskItem = Schemas["TaskItem"];
 export type DeviceEvent = Schemas["EventView"];
+export type LogLine = Schemas["Line"];
+export type DeviceLogSetting = Schemas["Setting"];
+export type Group = Schemas["GroupView"];
+export type Member = Schemas["MemberView"];
+export type Release = Schemas["ReleaseBody"];
+export type Updated = Schemas["UpdateOutputBody"];
 export type Footprint = Schemas["Footprint"];
 export type Progress = Schemas["Progress"];
 

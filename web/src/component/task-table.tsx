@@ -8,6 +8,7 @@ import { program } from "../software";
 import { DeploymentBadge } from "./badge";
 import { DataTable, type Column } from "./table";
 import { Time } from "./time";
+import { UpdateText } from "./update-result";
 
 /** So many programs are named in a list; of more it is said how many. */
 const NAMED = 3;
@@ -51,6 +52,8 @@ export function TaskTable({ page, without, empty }: { page: Paged<Task>; without
 
 function What({ task }: { task: Task }) {
   const { t } = useTranslation();
+  if (task.update) return <Text span size="sm" fw={400}><UpdateText task={task} /></Text>;
+  if (task.module) return <Text span size="sm" fw={400}>{task.module}</Text>;
   const names = task.kind === "uninstall" ? (task.software ?? []).map((key) => program(key).name) : (task.sections ?? []);
   if (names.length === 0) return null;
   const shown = names.slice(0, NAMED).join(", ");

@@ -7,6 +7,7 @@ import { api } from "../api/client";
 import { keys } from "../api/query";
 import type { NewEnrollmentToken } from "../api/types";
 import { CopyBlock } from "../component/copy";
+import { GroupsChoice } from "../component/group-choice";
 import { ProblemAlert } from "../component/problem";
 
 /** AddDevice makes an enrollment token, shows the command that uses it, and waits for the device. */
@@ -22,10 +23,10 @@ export function AddDevice({ opened, onClose }: { opened: boolean; onClose: () =>
 function Steps({ onClose }: { onClose: () => void }) {
   const { t } = useTranslation();
   const client = useQueryClient();
-  const form = useForm({ initialValues: { name: t("addDevice.nameDefault"), max: 1 as number | string, hours: "168", approval: false } });
+  const form = useForm({ initialValues: { name: t("addDevice.nameDefault"), max: 1 as number | string, hours: "168", approval: false, groups: [] as string[] } });
   const create = useMutation({
     mutationFn: (v: typeof form.values) =>
-      api.createEnrollmentToken({ name: v.name.trim(), max_uses: Number(v.max) || 0, expires_in_hours: Number(v.hours), needs_approval: v.approval }),
+      api.createEnrollmentToken({ name: v.name.trim(), max_uses: Number(v.max) || 0, expires_in_hours: Number(v.hours), needs_approval: v.approval, group_ids: v.groups }),
     onSuccess: () => void client.invalidateQueries({ queryKey: ["enrollment-tokens"] }),
   });
   if (create.data) return <Command token={create.data} onClose={onClose} />;
@@ -48,6 +49,7 @@ function Steps({ onClose }: { onClose: () => void }) {
             {...form.getInputProps("hours")}
           />
         </Group>
+        <GroupsChoice label={t("addDevice.groups")} description={t("addDevice.groupsHint")} value={form.values.groups} onChange={(v) => form.setFieldValue("groups", v)} />
         <Checkbox label={t("addDevice.needsApproval")} {...form.getInputProps("approval", { type: "checkbox" })} />
         <Group justify="flex-end">
           <Button variant="default" onClick={onClose}>{t("common.cancel")}</Button>

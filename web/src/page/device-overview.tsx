@@ -1,12 +1,14 @@
-import { Card, Group, Progress, SimpleGrid, Stack, Text, Title } from "@mantine/core";
+import { Anchor, Card, Group as Row, Progress, SimpleGrid, Stack, Text, Title } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
+import { Link } from "react-router";
 import { api } from "../api/client";
 import { keys } from "../api/query";
 import type { Device, Footprint } from "../api/types";
 import { Copyable } from "../component/copy";
 import { Fact, Facts } from "../component/facts";
 import { Time } from "../component/time";
+import { UpdateBadge, UpdateText } from "../component/update-result";
 import { bytes, span } from "../format";
 import { disks, share, type DiskSpace } from "../overview";
 
@@ -64,6 +66,8 @@ function Identity({ device }: { device: Device }) {
       <Fact label={t("devices.lastSeen")}><Time at={device.last_seen_at} /></Fact>
       <Fact label={t("device.enrolled")}><Time at={device.enrolled_at} /></Fact>
       <Fact label={t("devices.agent")}>{device.agent_version}</Fact>
+      <LastUpdate device={device} />
+      <Fact label={t("device.groups")}>{device.groups && device.groups.length > 0 && <Groups groups={device.groups} />}</Fact>
       <Fact label={t("device.privileged")}>{f.privileged === undefined ? undefined : f.privileged ? t("common.yes") : t("common.no")}</Fact>
       <Fact label={t("device.modules")}>{(f.modules ?? []).join(", ")}</Fact>
       <Fact label={t("device.tasksAllowed")}>{(f.tasks_allowed ?? []).join(", ")}</Fact>
@@ -72,6 +76,21 @@ function Identity({ device }: { device: Device }) {
       <Fact label={t("device.productId")}>{f.product_uuid && <Copyable value={f.product_uuid} />}</Fact>
     </Facts>
   );
+}
+
+function Groups({ groups }: { groups: NonNullable<Device["groups"]> }) {
+  return <Row gap="xs">{groups.map((g) => <Anchor key={g.id} component={Link} to={`/groups/${g.id}`}>{g.name}</Anchor>)}</Row>;
+}
+
+/** LastUpdate is how the newest update of the agent ended, or how it stands. */
+function LastUpdate({ device }: { device: Device }) {
+  const { t } = useTranslation();
+  const tasks = useQuery({
+    queryKey: keys.list("tasks", "last-update", device.id),
+    queryFn: ({ signal }) => api.tasks({ device_id: device.id, kind: "update", limit: 1 }, signal),
+  });
+  const task = tasks.data?.items[0];
+  return <Fact label={t("update.last")}>{task && <Row gap="xs"><Anchor component={Link} to={`/tasks/${task.id}`}><UpdateText task={task} /></Anchor><UpdateBadge task={task} /></Row>}</Fact>;
 }
 
 /** Disks shows how full the disks are; a device without an inventory has none to show. */
@@ -98,10 +117,10 @@ function DiskBar({ disk }: { disk: DiskSpace }) {
   const free = t("device.diskFree", { free: bytes(disk.free, i18n.language), total: bytes(disk.bytes, i18n.language) });
   return (
     <Stack gap={4}>
-      <Group justify="space-between" gap="xs">
+      <Row justify="space-between" gap="xs">
         <Text size="sm" className="breakable">{disk.mount}</Text>
         <Text size="sm" c="dimmed">{free}</Text>
-      </Group>
+      </Row>
       <Progress value={disk.usedPercent} color={disk.low ? "red" : undefined} aria-label={t("device.diskUsed", { mount: disk.mount })} />
     </Stack>
   );

@@ -1,4 +1,4 @@
-import { Alert, Button, Stack, Tabs } from "@mantine/core";
+import { Alert, Button, Menu, Stack, Tabs } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
@@ -15,13 +15,17 @@ import { DeploymentIcon, EventIcon } from "../component/icon";
 import { Loaded } from "../component/loaded";
 import { Empty, Page } from "../component/page";
 import { isGone } from "../state";
+import { AddToGroupDialog } from "./add-to-group";
 import { DeviceInventory } from "./device-inventory";
+import { DeviceLog } from "./device-log";
+import { DeviceModules } from "./device-modules";
 import { DeviceOverview } from "./device-overview";
 import { DeviceSoftware } from "./device-software";
 import { DeviceTasks } from "./device-tasks";
 import { RemoveAgentDialog } from "./remove-agent";
+import { UpdateDialog } from "./update-agents";
 
-const TABS = ["overview", "inventory", "software", "deployments", "tasks", "events"] as const;
+const TABS = ["overview", "inventory", "software", "modules", "deployments", "tasks", "events", "log"] as const;
 
 export default function DevicePage() {
   const { t } = useTranslation();
@@ -52,9 +56,11 @@ function Detail({ device }: { device: Device }) {
         <Tabs.Panel value="overview"><DeviceOverview device={device} /></Tabs.Panel>
         <Tabs.Panel value="inventory"><DeviceInventory device={device} /></Tabs.Panel>
         <Tabs.Panel value="software"><DeviceSoftware device={device} /></Tabs.Panel>
+        <Tabs.Panel value="modules"><DeviceModules device={device} /></Tabs.Panel>
         <Tabs.Panel value="deployments"><Deployments device={device} /></Tabs.Panel>
         <Tabs.Panel value="tasks"><DeviceTasks device={device} /></Tabs.Panel>
         <Tabs.Panel value="events"><Events device={device} /></Tabs.Panel>
+        <Tabs.Panel value="log"><DeviceLog device={device} /></Tabs.Panel>
       </Tabs>
     </Page>
   );
@@ -64,6 +70,9 @@ function Actions({ device }: { device: Device }) {
   const { t } = useTranslation();
   const hostname = device.hostname || device.id;
   const [removing, remove] = useDisclosure();
+  const [updating, update] = useDisclosure();
+  const [grouping, group] = useDisclosure();
+  const one = new Map([[device.id, hostname]]);
   const wake = useAct(() => api.wakeDevice(device.id), ["devices"], (r) => (r?.connected ? t("device.woken", { hostname }) : t("device.notWoken", { hostname })));
   const inventory = useAct(() => api.requestInventory(device.id), ["devices", "tasks"], () => (device.connected ? t("device.inventoryAsked", { hostname }) : t("device.inventoryLater", { hostname })));
   const revoke = useAct(() => api.revokeDevice(device.id), ["devices", "tasks"], () => t("device.revoked", { hostname }));
@@ -73,8 +82,20 @@ function Actions({ device }: { device: Device }) {
     <>
       <Button variant="default" onClick={() => inventory.mutate()} loading={inventory.isPending}>{t("device.inventoryNow")}</Button>
       {device.state !== "pending" && <Button variant="default" onClick={() => wake.mutate()} loading={wake.isPending}>{t("device.wakeup")}</Button>}
-      <Button variant="light" color="red" onClick={remove.open}>{t("device.remove")}</Button>
-      <Button variant="light" color="red" onClick={askRevoke} loading={revoke.isPending}>{t("device.revoke")}</Button>
+      <Menu position="bottom-end">
+        <Menu.Target>
+          <Button variant="default" loading={revoke.isPending}>{t("device.more")}</Button>
+        </Menu.Target>
+        <Menu.Dropdown>
+          {device.state === "active" && <Menu.Item onClick={update.open}>{t("update.openOne")}</Menu.Item>}
+          <Menu.Item onClick={group.open}>{t("devices.addToGroup")}</Menu.Item>
+          <Menu.Divider />
+          <Menu.Item color="red" onClick={remove.open}>{t("device.remove")}</Menu.Item>
+          <Menu.Item color="red" onClick={askRevoke}>{t("device.revoke")}</Menu.Item>
+        </Menu.Dropdown>
+      </Menu>
+      <UpdateDialog devices={one} opened={updating} onClose={update.close} />
+      <AddToGroupDialog devices={one} opened={grouping} onClose={group.close} />
       <RemoveAgentDialog device={device} opened={removing} onClose={remove.close} />
     </>
   );

@@ -1,6 +1,6 @@
 import { Alert, Anchor, Button, Group, Text, TextInput } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { useMemo } from "react";
+import { useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { Link } from "react-router";
 import { api } from "../api/client";
@@ -9,17 +9,23 @@ import type { Device } from "../api/types";
 import { Connected, DeviceBadge } from "../component/badge";
 import { Choice } from "../component/choice";
 import { useFilters, useSearchText } from "../component/filter";
+import { GroupChoice } from "../component/group-choice";
 import { DeviceIcon, PlusIcon, SearchIcon } from "../component/icon";
 import { Empty, Page } from "../component/page";
 import { DataTable, type Column } from "../component/table";
 import { Time } from "../component/time";
-import { deviceStates } from "../state";
+import { deviceStates, isGone } from "../state";
 import { AddDevice } from "./add-device";
+import { AddToGroupDialog } from "./add-to-group";
+import { UpdateDialog } from "./update-agents";
 
 export default function Devices() {
   const { t } = useTranslation();
   const [adding, add] = useDisclosure();
-  const filters = useFilters(["q", "state", "connected", "trust_below"] as const);
+  const [updating, update] = useDisclosure();
+  const [grouping, group] = useDisclosure();
+  const [chosen, setChosen] = useState<ReadonlyMap<string, string>>(new Map());
+  const filters = useFilters(["q", "state", "connected", "group", "trust_below"] as const);
   const [text, setText] = useSearchText(filters.values.q, (v) => filters.set("q", v));
   const page = usePaged("devices", api.devices, filters.values);
   const columns = useMemo<Column<Device>[]>(
@@ -34,6 +40,14 @@ export default function Devices() {
     ],
     [t],
   );
+  const rows = new Map(page.items.map((d) => [d.id, d]));
+  const name = (id: string) => rows.get(id)?.hostname || id;
+  const toggle = (id: string, on: boolean) => {
+    const next = new Map(chosen);
+    if (on) next.set(id, name(id));
+    else next.delete(id);
+    setChosen(next);
+  };
   const addButton = <Button leftSection={<PlusIcon size={16} />} onClick={add.open}>{t("devices.add")}</Button>;
   return (
     <Page title={t("devices.title")} subtitle={t("devices.subtitle")} actions={addButton}>
@@ -49,7 +63,16 @@ export default function Devices() {
             { value: "false", label: t("devices.notConnected") },
           ]}
         />
+        <GroupChoice label={t("devices.group")} value={filters.values.group} onChange={(v) => filters.set("group", v)} />
       </Group>
+      {chosen.size > 0 && (
+        <Group gap="sm">
+          <Text size="sm" c="dimmed" aria-live="polite">{t("picker.selected", { count: chosen.size })}</Text>
+          <Button variant="subtle" onClick={() => setChosen(new Map())}>{t("software.unchoose")}</Button>
+          <Button variant="default" onClick={group.open}>{t("devices.addToGroup")}</Button>
+          <Button variant="default" onClick={update.open}>{t("update.open")}</Button>
+        </Group>
+      )}
       {filters.values.trust_below && (
         <Alert color="blue" withCloseButton closeButtonLabel={t("common.clearFilters")} onClose={() => filters.set("trust_below", "")}>
           <Text size="sm">{t("devices.trustBelow", { version: filters.values.trust_below })}</Text>
@@ -59,6 +82,12 @@ export default function Devices() {
         label={t("devices.title")}
         page={page}
         columns={columns}
+        selection={{
+          has: (id) => chosen.has(id),
+          toggle,
+          locked: (id) => isGone(rows.get(id)?.state ?? ""),
+          label: (id) => t("picker.select", { hostname: name(id) }),
+        }}
         empty={
           filters.active ? (
             <Empty icon={<SearchIcon size={32} />} title={t("common.noMatch")} hint={t("common.noMatchHint")} action={<Button variant="default" onClick={filters.clear}>{t("common.clearFilters")}</Button>} />
@@ -68,6 +97,8 @@ export default function Devices() {
         }
       />
       <AddDevice opened={adding} onClose={add.close} />
+      <UpdateDialog devices={chosen} opened={updating} onClose={update.close} />
+      <AddToGroupDialog devices={chosen} opened={grouping} onClose={group.close} />
     </Page>
   );
 }

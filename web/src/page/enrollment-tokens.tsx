@@ -40,6 +40,7 @@ export default function EnrollmentTokens() {
       },
       { id: "uses", header: t("enrollmentTokens.uses"), cell: (k) => (k.max_uses > 0 ? t("enrollmentTokens.usesOf", { uses: k.uses, max: k.max_uses }) : t("enrollmentTokens.usesUnlimited", { uses: k.uses })) },
       { id: "approval", header: t("enrollmentTokens.approval"), cell: (k) => (k.needs_approval ? t("enrollmentTokens.needsApproval") : t("enrollmentTokens.joinsAtOnce")) },
+      { id: "groups", header: t("enrollmentTokens.groups"), cell: (k) => k.groups.map((g) => g.name).join(", ") || "–" },
       { id: "expires", header: t("common.expires"), cell: (k) => <Time at={k.expires_at} /> },
       { id: "created", header: t("common.created"), cell: (k) => <Time at={k.created_at} /> },
       {

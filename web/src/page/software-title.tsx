@@ -124,9 +124,9 @@ function Devices({ software }: { software: SoftwareDetail }) {
     <Stack gap="sm">
       <Title order={2} size="h3">{t("software.onDevices")}</Title>
       <Group align="flex-end" justify="space-between">
-        <Search label={t("assign.search")} value={q} onChange={(v) => filters.set("q", v)} />
+        <Search label={t("picker.search")} value={q} onChange={(v) => filters.set("q", v)} />
         <Group gap="sm">
-          <Text size="sm" c="dimmed" aria-live="polite">{t("assign.selected", { count: new Set([...chosen.values()].map((c) => c.device_id)).size })}</Text>
+          <Text size="sm" c="dimmed" aria-live="polite">{t("picker.selected", { count: new Set([...chosen.values()].map((c) => c.device_id)).size })}</Text>
           <Button color="red" variant="light" disabled={chosen.size === 0} onClick={ask.open}>{t("uninstall.open")}</Button>
         </Group>
       </Group>
@@ -135,7 +135,7 @@ function Devices({ software }: { software: SoftwareDetail }) {
         label={t("software.onDevices")}
         page={page}
         columns={columns}
-        selection={{ has: (id) => chosen.has(id), toggle, locked, label: (id) => t("assign.select", { hostname: rows.get(id)?.hostname || id }) }}
+        selection={{ has: (id) => chosen.has(id), toggle, locked, label: (id) => t("picker.select", { hostname: rows.get(id)?.hostname || id }) }}
         empty={<Empty icon={<SoftwareIcon size={32} />} title={q || version ? t("common.noMatch") : t("software.nowhere")} hint={q || version ? t("common.noMatchHint") : t("software.nowhereHint")} />}
       />
       <UninstallDialog chosen={[...chosen.values()]} opened={asking} onClose={ask.close} onAsked={() => setChosen(new Map())} />

@@ -13,6 +13,7 @@ import { Fact, Facts } from "../component/facts";
 import { Loaded } from "../component/loaded";
 import { Page } from "../component/page";
 import { Time } from "../component/time";
+import { UpdateBadge, UpdateText } from "../component/update-result";
 import { isSet, span } from "../format";
 import { program } from "../software";
 import { color, isFinal } from "../state";
@@ -42,6 +43,7 @@ function Detail({ task }: { task: Task }) {
       actions={!isFinal(task.state) && <Button variant="light" color="red" onClick={ask} loading={cancel.isPending}>{t("task.cancel")}</Button>}
     >
       {task.kind === "uninstall" && <Items task={task} />}
+      {task.update?.result && <Update task={task} />}
       <SimpleGrid cols={{ base: 1, md: 2 }} spacing="lg">
         <Card withBorder>
           <Title order={2} size="h3" mb="md">{t("deployment.timeline")}</Title>
@@ -64,12 +66,30 @@ function About({ task }: { task: Task }) {
       <Fact label={t("deployment.finished")}>{isSet(task.finished_at) && <Time at={task.finished_at} />}</Fact>
       <Fact label={t("task.nextTry")}>{!isFinal(task.state) && isSet(task.next_try) && <Time at={task.next_try} />}</Fact>
       <Fact label={t("task.message")}>{task.message}</Fact>
+      <Fact label={t("task.module")}>{task.module && <Anchor component={Link} to={`/devices/${task.device_id}/modules`}>{task.module}</Anchor>}</Fact>
+      <Fact label={t("task.parameters")}>{task.parameters && <Code block>{JSON.stringify(task.parameters, null, 2)}</Code>}</Fact>
+      <Fact label={t("update.release")}>{task.update && <Anchor component={Link} to={`/releases/${task.update.release_id}`}>{task.update.version}</Anchor>}</Fact>
+      <Fact label={t("update.probation")}>{task.update && span(1000 * task.update.probation_seconds)}</Fact>
       <Fact label={t("task.sections")}>{(task.sections ?? []).join(", ")}</Fact>
       <Fact label={t("task.stopAtFailure")}>{uninstall && (task.stop_at_failure ? t("common.yes") : t("common.no"))}</Fact>
       <Fact label={t("task.limit")}>{uninstall && span(1000 * (task.limit_seconds || USUAL_LIMIT_S))}</Fact>
-      <Fact label={t("task.together")}>{uninstall && <Anchor component={Link} to={`/tasks?batch_id=${task.batch_id}`}>{t("task.togetherLink")}</Anchor>}</Fact>
+      <Fact label={t("task.together")}>{(uninstall || task.kind === "update") && <Anchor component={Link} to={`/tasks?batch_id=${task.batch_id}`}>{t("task.togetherLink")}</Anchor>}</Fact>
       <Fact label={t("task.id")}><Copyable value={task.id} /></Fact>
     </Facts>
+  );
+}
+
+/** Update says which agent ran, which was to run, and which one does. */
+function Update({ task }: { task: Task }) {
+  const { t } = useTranslation();
+  return (
+    <Card withBorder padding="sm" component="section" aria-label={t("update.result")}>
+      <Group gap="sm">
+        <Text fw={600} className="breakable"><UpdateText task={task} /></Text>
+        <UpdateBadge task={task} />
+      </Group>
+      {task.message && <Text size="sm" mt={4} className="breakable">{task.message}</Text>}
+    </Card>
   );
 }
 

@@ -9,7 +9,7 @@ import { Empty, Page } from "../component/page";
 import { TaskTable } from "../component/task-table";
 import { taskKinds, taskStates } from "../state";
 
-const FILTERS = ["kind", "state", "open", "batch_id", "device_id"] as const;
+const FILTERS = ["kind", "state", "open", "batch_id", "device_id", "release_id"] as const;
 
 export default function Tasks() {
   const { t } = useTranslation();
