@@ -378,7 +378,11 @@ func (a *app) trustRevokeCommand() *cobra.Command {
 				}
 				p, err := findPackage(ctx, api, ref)
 				if fault.Is(err, fault.NotFound) && isID(ref) {
-					p.ID, err = ref, nil // devices may hold what this server has lost
+					c.Revoke = append(c.Revoke, ref) // devices may hold what this server has lost
+					if r, err := api.Release(ctx, ref); err == nil {
+						a.note("%s is the release %s of the agent", r.ID, r.Version)
+					}
+					continue
 				}
 				if err != nil {
 					return nil, err
@@ -388,8 +392,8 @@ func (a *app) trustRevokeCommand() *cobra.Command {
 			}
 			return func(*trust.Document) (trust.Change, error) { return c, nil }, nil
 		})
-	c.Long = `Forbid devices to run a package, however it is signed and whoever offers it. PACKAGE is a name, an id, or
-the SHA-256 of one signed instruction's payload. It cannot be taken back: make a new package instead.
-What has started already goes on.`
+	c.Long = `Forbid devices to run a package, however it is signed and whoever offers it. PACKAGE is a name, an id (also
+that of a release of the agent), or the SHA-256 of one signed payload. It cannot be taken back: make a new package
+instead. What has started already goes on.`
 	return c
 }
