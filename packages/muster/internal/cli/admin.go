@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,7 @@ func (a *app) enrollmentTokenCommand() *cobra.Command {
 
 func (a *app) tokenCreateCommand() *cobra.Command {
 	var in client.NewEnrollmentToken
+	var groups []string
 	var validFor time.Duration
 	c := &cobra.Command{
 		Use: "create", Short: "Make an enrollment string, shown once", Args: args(cobra.NoArgs),
@@ -27,6 +29,13 @@ func (a *app) tokenCreateCommand() *cobra.Command {
 			api, err := a.connect()
 			if err != nil {
 				return err
+			}
+			for _, ref := range groups {
+				g, err := findGroup(c.Context(), api, ref)
+				if err != nil {
+					return err
+				}
+				in.GroupIDs = append(in.GroupIDs, g.ID)
 			}
 			t, err := api.CreateEnrollmentToken(c.Context(), in)
 			if err != nil {
@@ -44,6 +53,7 @@ func (a *app) tokenCreateCommand() *cobra.Command {
 	c.Flags().IntVar(&in.MaxUses, "max-uses", 0, "how many devices it admits; 0 is any number")
 	c.Flags().DurationVar(&validFor, "expires-in", 7*24*time.Hour, "how long it admits devices")
 	c.Flags().BoolVar(&in.NeedsApproval, "needs-approval", false, "each device waits for: muster device approve")
+	c.Flags().StringArrayVar(&groups, "group", nil, "its devices join this list of devices, by `name` or id, repeatable")
 	return c
 }
 
@@ -66,13 +76,21 @@ func (a *app) tokenListCommand() *cobra.Command {
 				if t.MaxUses > 0 {
 					uses += " of " + strconv.Itoa(t.MaxUses)
 				}
-				rows = append(rows, []string{t.Name, tokenState(t, a.Now()), uses, yesNo(t.NeedsApproval), when(t.ExpiresAt), t.ID})
+				rows = append(rows, []string{t.Name, tokenState(t, a.Now()), uses, yesNo(t.NeedsApproval), groupNames(t.Groups), when(t.ExpiresAt), t.ID})
 			}
-			return a.table(items, []string{"NAME", "STATE", "USES", "APPROVAL", "EXPIRES", "ID"}, rows)
+			return a.table(items, []string{"NAME", "STATE", "USES", "APPROVAL", "GROUPS", "EXPIRES", "ID"}, rows)
 		},
 	}
 	limitFlag(c, &limit)
 	return c
+}
+
+func groupNames(refs []client.GroupRef) string {
+	names := make([]string, len(refs))
+	for i, g := range refs {
+		names[i] = g.Name
+	}
+	return strings.Join(names, ", ")
 }
 
 func tokenState(t client.EnrollmentToken, now time.Time) string {

@@ -116,7 +116,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		a.loginCommand(), a.logoutCommand(), a.whoamiCommand(), a.packageCommand(), a.keygenCommand(), a.trustCommand(),
-		a.deviceCommand(), a.wakeupCommand(), a.assignCommand(), a.unassignCommand(), a.assignmentCommand(),
+		a.deviceCommand(), a.groupCommand(), a.wakeupCommand(), a.assignCommand(), a.unassignCommand(), a.assignmentCommand(),
 		a.deploymentCommand(), a.taskCommand(), a.releaseCommand(), a.updateCommand(), a.enrollmentTokenCommand(), a.auditCommand(), a.versionCommand(),
 	)
 	return root

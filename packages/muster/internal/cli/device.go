@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -24,7 +23,8 @@ func (a *app) deviceCommand() *cobra.Command {
 }
 
 func (a *app) deviceListCommand() *cobra.Command {
-	var q, state string
+	var f searchFlags
+	var group string
 	var connected bool
 	var limit int
 	c := &cobra.Command{
@@ -34,7 +34,14 @@ func (a *app) deviceListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			query := url.Values{"q": {q}, "state": {state}}
+			query := f.query()
+			if group != "" {
+				g, err := findGroup(c.Context(), api, group)
+				if err != nil {
+					return err
+				}
+				query.Set("group", g.ID)
+			}
 			if c.Flags().Changed("connected") {
 				query.Set("connected", strconv.FormatBool(connected))
 			}
@@ -52,8 +59,8 @@ func (a *app) deviceListCommand() *cobra.Command {
 			return a.table(items, []string{"HOST", "STATE", "CONNECTED", "SYSTEM", "ARCH", "AGENT", "LAST SEEN", "OPEN", "ID"}, rows)
 		},
 	}
-	c.Flags().StringVar(&q, "search", "", "only hosts that contain `text`")
-	c.Flags().StringVar(&state, "state", "", "only pending, active, quarantined, revoked or removed")
+	f.register(c)
+	c.Flags().StringVar(&group, "group", "", "only devices of this group, by `name` or id")
 	c.Flags().BoolVar(&connected, "connected", false, "only devices that are connected now (=false: that are not)")
 	limitFlag(c, &limit)
 	return c
@@ -98,6 +105,7 @@ func (a *app) showDevice(d client.Device) error {
 		{"Addresses", strings.Join(d.IPs, ", ")}, {"Last seen", when(d.LastSeenAt)}, {"Enrolled", when(d.EnrolledAt)},
 		{"Open deployments", strconv.Itoa(d.OpenDeployments)}, {"Open tasks", strconv.Itoa(d.OpenTasks)},
 	}
+	fields = append(fields, field{"Groups", groupNames(d.Groups)})
 	if f := d.Facts; f != nil {
 		fields = append(fields, field{"Kernel", f.Kernel}, field{"CPU", f.CPU}, field{"Cores", strconv.Itoa(f.Cores)},
 			field{"Memory", size(f.MemoryBytes)}, field{"Hardware addresses", strings.Join(f.MACs, ", ")}, field{"Time zone", f.Timezone},

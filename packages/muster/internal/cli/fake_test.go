@@ -46,6 +46,7 @@ type fakeServer struct {
 	devices     []object
 	deployments []object
 	tasks       []object
+	groups      []object
 	releases    []object
 	handedIn    object   // with the newest release
 	logs        []object // oldest first
@@ -76,6 +77,7 @@ func newFake(t *testing.T) *fakeServer {
 	f.deviceRoutes(handle)
 	f.trustRoutes(handle)
 	f.taskRoutes(handle)
+	f.groupRoutes(handle)
 	f.logRoutes(handle)
 	f.releaseRoutes(handle)
 	mux.HandleFunc("GET /api/v1/events", f.events)

@@ -86,3 +86,20 @@ func findDevice(ctx context.Context, api *client.Client, ref string) (client.Dev
 		return client.Device{}, fault.New(fault.Conflict, "%d devices are called %q: say which id: %s", len(found), ref, strings.Join(ids, ", "))
 	}
 }
+
+// findGroup takes an id or a name.
+func findGroup(ctx context.Context, api *client.Client, ref string) (client.Group, error) {
+	if isID(ref) {
+		return api.Group(ctx, ref)
+	}
+	found, err := api.Groups(ctx, url.Values{"q": {ref}}, 0)
+	if err != nil {
+		return client.Group{}, err
+	}
+	for _, g := range found {
+		if strings.EqualFold(g.Name, ref) {
+			return g, nil
+		}
+	}
+	return client.Group{}, fault.New(fault.NotFound, "no group %q; see: muster group list", ref)
+}

@@ -187,7 +187,8 @@ func TestUpdateStart(t *testing.T) {
 	require.Contains(t, shown, "rolled back")
 	require.Contains(t, shown, "1.3.0")
 
-	code, text, notes := d.run("update", "start", id, "--group", "g1")
+	f.groups = []object{{"id": uuid.NewString(), "name": "g1"}}
+	code, text, notes := d.run("update", "start", id, "--group", "G1")
 	require.Zero(t, code, notes)
 	require.Contains(t, text, "none")
 	require.Contains(t, notes, "left out: the agent of old cannot update itself")

@@ -47,7 +47,7 @@ With --wait, exit code 0: all devices run the release; 1: at least one does not;
 		},
 	}
 	c.Flags().StringArrayVar(&devices, "device", nil, "host `name` or id, repeatable")
-	c.Flags().StringVar(&in.GroupID, "group", "", "`id` of a group: its members")
+	c.Flags().StringVar(&in.GroupID, "group", "", "members of this group, by `name` or id")
 	c.Flags().DurationVar(&probation, "probation", 0, "how long the new agent may take until it has checked in (default 10m)")
 	w.register(c, "every device is done")
 	return c
@@ -63,6 +63,13 @@ func (a *app) startUpdate(ctx context.Context, ref string, devices []string, in 
 		return err
 	}
 	in.ReleaseID = r.ID
+	if in.GroupID != "" {
+		g, err := findGroup(ctx, api, in.GroupID)
+		if err != nil {
+			return err
+		}
+		in.GroupID = g.ID
+	}
 	for _, name := range devices {
 		d, err := findDevice(ctx, api, name)
 		if err != nil {

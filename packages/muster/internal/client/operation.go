@@ -91,10 +91,11 @@ func (c *Client) DeleteAPIToken(ctx context.Context, id string) error {
 
 // NewEnrollmentToken describes a token to make.
 type NewEnrollmentToken struct {
-	Name           string `json:"name"`
-	MaxUses        int    `json:"max_uses,omitempty"`
-	ExpiresInHours int    `json:"expires_in_hours,omitempty"`
-	NeedsApproval  bool   `json:"needs_approval,omitempty"`
+	Name           string   `json:"name"`
+	MaxUses        int      `json:"max_uses,omitempty"`
+	ExpiresInHours int      `json:"expires_in_hours,omitempty"`
+	NeedsApproval  bool     `json:"needs_approval,omitempty"`
+	GroupIDs       []string `json:"group_ids,omitempty"`
 }
 
 // CreateEnrollmentToken makes a token that admits devices.
@@ -112,7 +113,7 @@ func (c *Client) RevokeEnrollmentToken(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, "/enrollment-tokens"+seg(id), nil, nil, nil)
 }
 
-// Devices lists devices; query may have q, state and connected.
+// Devices lists devices; query has what the server's list of devices takes.
 func (c *Client) Devices(ctx context.Context, query url.Values, limit int) ([]Device, error) {
 	return list[Device](ctx, c, "/devices", query, limit)
 }

@@ -42,6 +42,7 @@ type EnrollmentToken struct {
 	MaxUses       int        `json:"max_uses"` // 0 is unlimited
 	ExpiresAt     *time.Time `json:"expires_at,omitempty"`
 	NeedsApproval bool       `json:"needs_approval"`
+	Groups        []GroupRef `json:"groups"`
 	Revoked       bool       `json:"revoked"`
 	CreatedAt     time.Time  `json:"created_at"`
 	Token         string     `json:"token,omitempty"`
@@ -67,6 +68,7 @@ type Device struct {
 	OpenTasks       int             `json:"open_tasks"`
 	Facts           *protocol.Facts `json:"facts,omitempty"`
 	Footprint       *Footprint      `json:"footprint,omitempty"`
+	Groups          []GroupRef      `json:"groups,omitempty"`
 }
 
 // Footprint is what the agent has cost its computer.
