@@ -31,6 +31,8 @@ var forbidden = map[string]string{
 	"github.com/muster/muster/agent/internal/task/deploy":    "tasks run in processes of their own",
 	"github.com/muster/muster/agent/internal/task/inventory": "tasks run in processes of their own",
 	"github.com/muster/muster/agent/internal/task/software":  "tasks run in processes of their own",
+	"github.com/muster/muster/agent/internal/task/update":    "tasks run in processes of their own",
+	"github.com/muster/muster/agent/internal/task/fetch":     "tasks run in processes of their own",
 	"testing": "test code is not for users",
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -116,36 +117,41 @@ func (u *updating) unpack(ctx context.Context) (string, error) {
 	if err := atomicfile.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("make a folder to unpack in: %w", err)
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return "", err
-	}
-	defer root.Close()
 	r, err := u.fetching().Open()
 	if err != nil {
 		return "", err
 	}
 	defer r.Close()
-	lim := archive.DefaultLimits()
-	lim.Entries, lim.Bytes, lim.FileBytes = 1, u.build.Size, u.build.Size
-	name := release.ProgramName(runtime.GOOS)
-	regular := false
-	_, _, err = archive.Unpack(ctx, r, u.build.Archive.Size, u.build.Archive.Format, root, lim, func(e archive.Entry) {
-		regular = e.Name == name && e.Mode.IsRegular() && e.Link == ""
-	})
-	switch {
-	case archive.Refused(err):
-		return "", u.kept(protocol.StateRefused, protocol.ReasonArchive, "%v", err)
-	case err != nil:
-		return "", fmt.Errorf("unpack: %w", err)
-	case !regular:
-		return "", u.kept(protocol.StateRefused, protocol.ReasonArchive, "the archive does not hold exactly the file %s", name)
+	path := filepath.Join(dir, release.ProgramName(runtime.GOOS))
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o700)
+	if err != nil {
+		return "", err
 	}
-	path := filepath.Join(dir, name)
+	_, err = archive.UnpackProgram(&interruptible{ctx, io.NewSectionReader(r, 0, r.Size())}, filepath.Base(path), file, u.build.Size)
+	if err = errors.Join(err, file.Close()); archive.Refused(err) {
+		return "", u.kept(protocol.StateRefused, protocol.ReasonArchive, "%v", err)
+	}
+	if err != nil {
+		return "", fmt.Errorf("unpack: %w", err)
+	}
 	if err := (launch.Slot{SHA256: u.build.SHA256, Size: u.build.Size}).CheckFile(path); err != nil {
 		return "", u.kept(protocol.StateRefused, protocol.ReasonDigest, "the program in the archive is not the signed one: %v", err)
 	}
-	return path, os.Chmod(path, 0o700)
+	return path, nil
+}
+
+// interruptible ends reading with its context.
+type interruptible struct {
+	ctx context.Context //nolint:containedctx // of one call
+	io.Reader
+}
+
+// Read reads on, unless the task was told to end.
+func (r *interruptible) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(p)
 }
 
 // word runs the new program once, to see that it can be started on this computer and is what its release says.
