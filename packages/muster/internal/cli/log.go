@@ -19,7 +19,7 @@ import (
 
 // followFor is how long a device is asked to forward at once; it is asked again before that ends, and stops by
 // itself soon after nobody asks any more.
-const followFor = 5 * time.Minute
+const followFor = 15 * time.Minute
 
 // logFlags narrow what `muster device log` shows.
 type logFlags struct {
@@ -63,10 +63,15 @@ interrupted; with --json as well, each is one line of JSON.`,
 				return err
 			}
 			slices.Reverse(lines)
-			if a.json {
+			switch {
+			case a.json:
 				return a.printJSON(lines)
+			case len(lines) == 0:
+				a.say("none")
+				return nil
+			default:
+				return a.logLines(lines)
 			}
-			return a.logLines(lines)
 		},
 	}
 	c.Flags().BoolVarP(&f.follow, "follow", "f", false, "show lines as they come")
@@ -126,7 +131,10 @@ func (a *app) followLog(ctx context.Context, api *client.Client, d client.Device
 		return err
 	}
 	after := ""
-	if newest = append(lines[:min(len(lines), 1):1], newest...); len(newest) > 0 {
+	switch {
+	case len(lines) > 0:
+		after = lines[0].ID
+	case len(newest) > 0:
 		after = newest[0].ID
 	}
 	slices.Reverse(lines)

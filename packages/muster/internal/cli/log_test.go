@@ -86,10 +86,17 @@ func TestDeviceLog_showsLines(t *testing.T) {
 
 func TestDeviceLog_follows(t *testing.T) {
 	t.Parallel()
-	for _, noEvents := range []bool{false, true} {
+	for _, tc := range []struct{ noEvents, empty bool }{{}, {noEvents: true}, {empty: true}} {
 		f, d := fleet(t)
-		f.noEvents = noEvents
-		f.forward("info", "core", "before")
+		f.noEvents = tc.noEvents
+		before := []string{"before"}
+		if tc.empty {
+			require.Equal(t, "none\n", d.ok("device", "log", "pc-1"))
+			before = nil
+		}
+		for _, message := range before {
+			f.forward("info", "core", message)
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		out, errs := &syncBuffer{}, &syncBuffer{}
@@ -101,7 +108,9 @@ func TestDeviceLog_follows(t *testing.T) {
 		see := func(message string) {
 			require.Eventually(t, func() bool { return strings.Contains(out.String(), message) }, time.Minute, 5*time.Millisecond)
 		}
-		see("before")
+		for _, message := range before {
+			see(message)
+		}
 		for _, message := range []string{"first", "second", "third"} {
 			f.forward("info", "core", message)
 			see(message)
@@ -110,7 +119,7 @@ func TestDeviceLog_follows(t *testing.T) {
 		require.Contains(t, errs.String(), "muster device log-level pc-1 info --for 1h", "it forwards nothing by itself")
 		cancel()
 		require.Zero(t, await(t, done), "to be interrupted is how it ends")
-		require.Equal(t, 4, strings.Count(out.String(), "\n"), "each line once: %s", out.String())
+		require.Equal(t, 3+len(before), strings.Count(out.String(), "\n"), "each line once: %s", out.String())
 	}
 }
 
