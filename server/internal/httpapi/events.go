@@ -18,7 +18,7 @@ func eventsOperation() *huma.Operation {
 		Summary: "Hear what changes (WebSocket)",
 		Description: "A WebSocket. Each message is a JSON object like {\"type\":\"deployment\",\"id\":\"…\",\"device_id\":\"…\"," +
 			"\"package_id\":\"…\",\"progress\":{\"done\":1,\"total\":2}}: something of the type deployment, device, package, upload or " +
-			"enrollment_token has changed; fetch it again. Without an id many have. The client has nothing to say.",
+			"enrollment_token has changed, or log lines of a device have arrived (log); fetch it again. Without an id many have. The client has nothing to say.",
 		Security: []map[string][]string{{api.SessionScheme: {}}, {api.TokenScheme: {}}},
 		Responses: map[string]*huma.Response{
 			"101": {Description: "Switching Protocols"},

@@ -119,8 +119,18 @@ func (a *app) logLines(lines []client.LogLine) error {
 	return nil
 }
 
-// followLog shows the newest lines and then each that comes, until ctx ends. Events of the server are hints to
-// look at once; without them it looks every Poll.
+// tail is a device's log that is followed.
+type tail struct {
+	app   *app
+	api   *client.Client
+	id    string
+	query url.Values // lines after the last one seen, oldest first
+	asked time.Time  // when the device was asked to forward at once
+	away  bool       // the server did not answer the last time
+}
+
+// followLog shows the newest lines and then each that comes, until ctx ends, which is no error. Events of the
+// server are hints to look at once; without them it looks every Poll.
 func (a *app) followLog(ctx context.Context, api *client.Client, d client.Device, query url.Values, limit int) error {
 	newest, err := api.Logs(ctx, url.Values{"device_id": {d.ID}}, 1) // before the rest, so that nothing is passed over
 	if err != nil {
@@ -130,61 +140,59 @@ func (a *app) followLog(ctx context.Context, api *client.Client, d client.Device
 	if err != nil {
 		return err
 	}
-	after := ""
+	query.Set("order", "oldest")
 	switch {
 	case len(lines) > 0:
-		after = lines[0].ID
+		query.Set("after", lines[0].ID)
 	case len(newest) > 0:
-		after = newest[0].ID
+		query.Set("after", newest[0].ID)
 	}
 	slices.Reverse(lines)
 	if err := a.logLines(lines); err != nil {
 		return err
 	}
 	n := a.listenTo(ctx, api, func(e client.Event) bool { return e.Type == "log" && (e.DeviceID == "" || e.DeviceID == d.ID) })
-	query.Set("order", "oldest")
-	var asked time.Time
-	for away := false; ; {
-		if a.Now().Sub(asked) > followFor/2 {
-			setting, err := api.FollowDeviceLog(ctx, d.ID, followFor)
-			switch {
-			case err == nil:
-				a.saySilent(setting, asked.IsZero())
-				asked = a.Now()
-			case !fault.Retryable(err) && ctx.Err() == nil:
-				return err
-			}
-		}
-		query.Set("after", after)
-		lines, err := api.Logs(ctx, query, 0)
-		switch {
-		case ctx.Err() != nil: // it was told to stop, which is how this ends
-			return nil
-		case err == nil:
-			away = false
-			if len(lines) > 0 {
-				after = lines[len(lines)-1].ID
-			}
-			if err := a.logLines(lines); err != nil {
-				return err
-			}
-		case !fault.Retryable(err):
+	t := &tail{app: a, api: api, id: d.ID, query: query}
+	for ctx.Err() == nil {
+		err := t.look(ctx)
+		if err != nil && !fault.Retryable(err) && ctx.Err() == nil {
 			return err
-		case !away:
-			a.note("muster: %s; waiting for it to come back", sentence(err))
-			away = true
 		}
+		if err != nil && !t.away && ctx.Err() == nil {
+			a.note("muster: %s; waiting for it to come back", sentence(err))
+		}
+		t.away = err != nil
 		pause := a.Poll
 		if err == nil && n.connected() {
 			pause *= slowdown
 		}
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-n.nudge:
 		case <-time.After(pause):
 		}
 	}
+	return nil
+}
+
+// look shows the lines that have come, and now and then asks the device for more.
+func (t *tail) look(ctx context.Context) error {
+	if t.app.Now().Sub(t.asked) > followFor/2 {
+		setting, err := t.api.FollowDeviceLog(ctx, t.id, followFor)
+		if err != nil {
+			return err
+		}
+		t.app.saySilent(setting, t.asked.IsZero())
+		t.asked = t.app.Now()
+	}
+	lines, err := t.api.Logs(ctx, t.query, 0)
+	if err != nil {
+		return err
+	}
+	if len(lines) > 0 {
+		t.query.Set("after", lines[len(lines)-1].ID)
+	}
+	return t.app.logLines(lines)
 }
 
 // saySilent tells, once, why no lines will come.
