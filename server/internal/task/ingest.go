@@ -150,8 +150,8 @@ func check(r protocol.Report, now time.Time) (incoming, error) {
 	}
 	if u := t.Update; u != nil && in.state.Final() {
 		in.update = &protocol.UpdateResult{
-			From: text.Clean(u.From, mostVersion), To: text.Clean(u.To, mostVersion),
-			Outcome: protocol.UpdateOutcome(text.Clean(string(u.Outcome), mostStatus)),
+			From: text.Cut(text.Line(u.From), mostVersion), To: text.Cut(text.Line(u.To), mostVersion),
+			Outcome: protocol.UpdateOutcome(text.Cut(text.Line(string(u.Outcome)), mostStatus)),
 		}
 		encoded, err := json.Marshal(in.update)
 		if err != nil {

@@ -56,8 +56,6 @@ func order(kind string) int {
 }
 
 // task is the row as the device gets it.
-//
-//fuzz:none the server wrote the row itself
 func (r *taskRow) task() (protocol.Task, error) {
 	t := protocol.Task{ID: r.ID, Kind: r.Kind}
 	var input any
