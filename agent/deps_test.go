@@ -34,6 +34,8 @@ var forbidden = map[string]string{
 	"github.com/muster/muster/agent/internal/task/update":    "tasks run in processes of their own",
 	"github.com/muster/muster/agent/internal/task/fetch":     "tasks run in processes of their own",
 	"testing": "test code is not for users",
+	"github.com/muster/muster/agent/internal/task/module": "tasks run in processes of their own",
+	"github.com/google/jsonschema-go":                     "parameters are checked by the module task",
 }
 
 func goList(t *testing.T, goos string, packages ...string) []string {

@@ -98,6 +98,7 @@ const (
 	ReasonParameters Reason = "parameters" // refused: the module's schema does not allow them
 	ReasonNoModule   Reason = "no_module"  // refused: there is no module of the name, or it is not safe to run
 	ReasonMemory     Reason = "memory"     // failed: it was over its memory limit
+	ReasonRows       Reason = "rows"       // failed: what it wrote are no rows of its columns, or too many
 
 	// refused
 	ReasonSignature   Reason = "signature_invalid" // no valid signature of a trusted key with the role

@@ -23,6 +23,7 @@ import (
 	"github.com/muster/muster/agent/internal/task"
 	"github.com/muster/muster/agent/internal/task/deploy"
 	"github.com/muster/muster/agent/internal/task/inventory"
+	"github.com/muster/muster/agent/internal/task/module"
 	"github.com/muster/muster/agent/internal/task/remove"
 	"github.com/muster/muster/agent/internal/task/software"
 	"github.com/muster/muster/agent/internal/task/update"
@@ -73,6 +74,7 @@ func tasks() map[string]task.Func {
 		protocol.TaskUninstall: new(software.Uninstaller).Run,
 		protocol.TaskUpdate:    new(update.Updater).Run,
 		protocol.TaskRemove:    remove.Run,
+		protocol.TaskModule:    module.Run,
 	}
 }
 

@@ -58,7 +58,7 @@ func enroll(ctx context.Context, args []string, stdout io.Writer) error {
 	if removal.Marked(dir) { // which would take the new identity, too
 		return fault.New(fault.Conflict, "the agent of %s is being removed from this computer: let it end, or end it with muster-agent uninstall, and enroll then", dir)
 	}
-	id, state, err := identity.Enroll(ctx, identity.Open(dir, *name), e, resident.Facts(conf, *name))
+	id, state, err := identity.Enroll(ctx, identity.Open(dir, *name), e, resident.Facts(conf, dir, *name))
 	if err != nil {
 		return err
 	}

@@ -63,6 +63,9 @@ func printStatus(w io.Writer, s resident.Status, state launch.State) error {
 	if s.PendingEnrollments > 0 {
 		lines = append(lines, fmt.Sprintf("enrollment strings that wait: %d; %s", s.PendingEnrollments, s.EnrollmentProblem))
 	}
+	for _, m := range s.Modules {
+		lines = append(lines, moduleLine(m))
+	}
 	if len(s.Servers) == 0 {
 		lines = append(lines, "enrolled at no server: see muster-agent help")
 	}
@@ -158,6 +161,9 @@ func serverLines(u resident.ServerStatus, stopped bool) []string {
 	if u.InventoryProblem != "" {
 		lines = append(lines, "  problem with the inventory: "+u.InventoryProblem)
 	}
+	if u.ModulesProblem != "" {
+		lines = append(lines, "  problem with what modules found: "+u.ModulesProblem)
+	}
 	return lines
 }
 
@@ -167,6 +173,19 @@ func logLine(level string) string {
 		return "stays on this device"
 	}
 	return "the server gets lines from " + level + " on"
+}
+
+// moduleLine tells how a module from outside stands.
+func moduleLine(m resident.ModuleStatus) string {
+	line := "module " + strings.TrimSpace(m.Name+" "+m.Version)
+	switch {
+	case m.Problem != "":
+		return line + "  does not run: " + m.Problem
+	case m.Schedule == "":
+		return line + "  when a server asks"
+	default:
+		return fmt.Sprintf("%s  last %s, next %s", line, clock(m.Last), next(m.Next))
+	}
 }
 
 // listenerLines tell how the agent's own listener stands; nothing when it is switched off.

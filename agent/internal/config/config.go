@@ -58,6 +58,8 @@ type Config struct {
 	Inventory Inventory `json:"inventory"`
 	// Servers restricts single servers, by the name they were enrolled under.
 	Servers []Server `json:"servers"`
+	// ModulesDir is the folder of the modules from outside; empty is the folder "modules" in the data directory.
+	ModulesDir string `json:"modules_dir"`
 	// Uninstall restricts what may be uninstalled, by whichever server.
 	Uninstall Uninstall `json:"uninstall"`
 }
@@ -225,6 +227,9 @@ func (c Config) Validate() error {
 	if c.ChangeLock != "" && !filepath.IsAbs(c.ChangeLock) {
 		add("change_lock", "%q is not an absolute path", c.ChangeLock)
 	}
+	if c.ModulesDir != "" && !filepath.IsAbs(c.ModulesDir) {
+		add("modules_dir", "%q is not an absolute path", c.ModulesDir)
+	}
 	if p := c.Listener.Port; p < 0 || p > 65535 {
 		add("listener.port", "%d is not between 0 and 65535", p)
 	}
@@ -263,7 +268,7 @@ func (c Config) Validate() error {
 // Kinds lists the kinds of task this agent knows. Of them protocol.TaskLog is never carried out: it stands for
 // the forwarding of log lines.
 func Kinds() []string {
-	return []string{protocol.TaskDeploy, protocol.TaskInventory, protocol.TaskUninstall, protocol.TaskUpdate, protocol.TaskRemove, protocol.TaskLog}
+	return []string{protocol.TaskDeploy, protocol.TaskInventory, protocol.TaskUninstall, protocol.TaskUpdate, protocol.TaskRemove, protocol.TaskLog, protocol.TaskModule}
 }
 
 // Allowed lists the kinds of task that the named server may ask for.
@@ -303,6 +308,14 @@ func level(text string) (slog.Level, error) {
 	}
 	err := l.UnmarshalText([]byte(text))
 	return l, err
+}
+
+// ModulesPath is the folder of the modules from outside.
+func (c Config) ModulesPath(dataDir string) string {
+	if c.ModulesDir != "" {
+		return c.ModulesDir
+	}
+	return filepath.Join(dataDir, "modules")
 }
 
 // LockPath is the file of the change lock for a data directory.

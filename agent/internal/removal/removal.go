@@ -182,7 +182,7 @@ func until(ctx context.Context, is func() (bool, error)) error {
 // known are the names that agents make in their data directories.
 var known = []string{
 	"agent.json", "change.lock", "enrollment", "enrollment.new", "enrollment.refused", "fragment-lists", "fragments", "launch", "listener.pem", "log",
-	"private-fragments", "reboot_needed", "removal", "removal.json", "resident.lock", "servers", "status.json",
+	"module-results", "modules", "private-fragments", "reboot_needed", "removal", "removal.json", "resident.lock", "servers", "status.json",
 }
 
 // isPart reports whether a name is of a file that package atomicfile was writing when a crash cut it off.

@@ -149,7 +149,7 @@ func (r *Resident) enrollOne(ctx context.Context, line string) (name string, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, enrollLimit)
 	defer cancel()
-	id, state, err := identity.Enroll(ctx, store, e, Facts(r.o.Config, name))
+	id, state, err := identity.Enroll(ctx, store, e, Facts(r.o.Config, r.o.DataDir, name))
 	if err != nil {
 		if now, lerr := store.Load(); forGood(err) && lerr == nil && !now.Enrolled() {
 			if rerr := os.RemoveAll(store.Dir()); rerr != nil {

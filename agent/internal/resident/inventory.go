@@ -92,22 +92,14 @@ func (u *unit) inventoryTaken(now time.Time, asks int, whole bool) {
 	}
 }
 
-// dueInventory is the server whose inventory is most overdue, and when to look again if none is due.
-func (r *Resident) dueInventory(now time.Time) (from *unit, again time.Time) {
-	var oldest time.Time
+// dueInventory is the server whose inventory is due first, and when; nil without one.
+func (r *Resident) dueInventory() (from *unit, at time.Time) {
 	for _, u := range r.servers() {
-		at, ok := u.inventoryAt()
-		switch {
-		case !ok:
-		case !at.After(now):
-			if from == nil || at.Before(oldest) {
-				from, oldest = u, at
-			}
-		case again.IsZero() || at.Before(again):
-			again = at
+		if next, ok := u.inventoryAt(); ok && (from == nil || next.Before(at)) {
+			from, at = u, next
 		}
 	}
-	return from, again
+	return from, at
 }
 
 // takeInventory makes one inventory for a server and plans the next.
@@ -143,6 +135,9 @@ func (r *Resident) takeInventory(ctx context.Context, u *unit) {
 	}
 	p.Next = p.Next.UTC().Truncate(time.Millisecond)
 	u.savePlan()
+	if err == nil && r.outside.any() { // it gets what it may have lost of theirs, too
+		u.parcel.again, u.parcel.asks, u.parcel.due = true, u.parcel.asks+1, now
+	}
 	r.statusChanged()
 	r.settled()
 }

@@ -22,12 +22,14 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/muster/muster/agent/internal/backoff"
 	"github.com/muster/muster/agent/internal/config"
 	"github.com/muster/muster/agent/internal/facts"
 	"github.com/muster/muster/agent/internal/identity"
 	"github.com/muster/muster/agent/internal/launch"
 	"github.com/muster/muster/agent/internal/local"
 	"github.com/muster/muster/agent/internal/logforward"
+	"github.com/muster/muster/agent/internal/modules"
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/agent/internal/session"
 	"github.com/muster/muster/agent/internal/spool"
@@ -75,6 +77,7 @@ type Resident struct {
 	burst    *time.Timer
 	listener *local.Listener
 	parting  chan struct{} // a removal task has ended
+	outside  *outside
 
 	look    chan struct{}     // the servers on the disk may have changed
 	strings chan struct{}     // the file of enrollment strings may have changed
@@ -106,6 +109,7 @@ func New(o Options) (*Resident, error) {
 		broken: map[string]string{}, leaving: map[string]bool{},
 	}
 	r.listener = r.newListener()
+	r.outside = newOutside(o.DataDir, o.Config.ModulesPath(o.DataDir))
 	for l := range r.work {
 		r.work[l] = make(chan struct{}, 1)
 	}
@@ -153,6 +157,10 @@ func (r *Resident) newUnit(name string) (*unit, error) {
 		return nil, err
 	}
 	u.planInventories(inventories, time.Duration(r.o.Config.Inventory.Jitter), facts.BootID(), time.Now())
+	u.parcel.retry = backoff.Backoff{Base: moduleRetry, Cap: inventoryCap}
+	if names, err := r.outside.results.Names(); err == nil && len(names) > 0 {
+		u.sendSoon(time.Now(), false)
+	}
 	if u.spool, err = spool.Open(filepath.Join(u.store.Dir(), spoolDir), spool.Limits{}); err != nil {
 		return nil, err
 	}
@@ -172,7 +180,7 @@ func (r *Resident) newUnit(name string) (*unit, error) {
 		Instance: r.instance, Log: r.log, Quiet: quiet,
 		Host: session.Host{
 			Asked:    u.asked,
-			Facts:    func() protocol.Facts { return Facts(r.o.Config, name) },
+			Facts:    func() protocol.Facts { return Facts(r.o.Config, r.o.DataDir, name) },
 			Attempts: u.unfinished,
 			Offer: func(tasks []protocol.Task, untrusted error) {
 				u.offer(tasks, untrusted)
@@ -210,9 +218,14 @@ func (r *Resident) noServer() error {
 }
 
 // Facts are what this device tells the named server about itself.
-func Facts(c config.Config, server string) protocol.Facts {
+func Facts(c config.Config, dataDir, server string) protocol.Facts {
 	f := facts.Read(c.Allowed(server))
 	f.Modules = config.Kinds()
+	if names, err := modules.Names(c.ModulesPath(dataDir)); err == nil { // refused ones, too: their sections say why
+		for _, name := range names {
+			f.Modules = append(f.Modules, protocol.ModuleFact(name))
+		}
+	}
 	return f
 }
 
@@ -254,6 +267,7 @@ func (r *Resident) Run(ctx context.Context) error {
 	wg.Go(func() { r.listener.Run(ctx) })
 	wg.Go(func() { r.keepHouse(ctx) })
 	if !r.onTrial() {
+		wg.Go(func() { r.keepModules(ctx) })
 		wg.Go(func() { r.farewells(ctx, func() { r.end(ErrLeft) }) })
 		wg.Go(func() { r.runTasks(ctx, looking) })
 		wg.Go(func() { r.runTasks(ctx, changing) })
@@ -273,6 +287,7 @@ func (r *Resident) Once(ctx context.Context) error {
 		return r.noServer()
 	}
 	var errs []error
+	r.outside.changed(time.Now())
 	for _, u := range r.servers() {
 		u.goOnStarted()
 		if err := u.session.CheckIn(ctx); err != nil {

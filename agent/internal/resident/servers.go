@@ -24,7 +24,7 @@ func (r *Resident) keepServers(ctx context.Context) {
 	if err := atomicfile.MkdirAll(folder, 0o700); err != nil {
 		r.log.Warn("make the folder of the servers", logging.Err, err)
 	}
-	w, err := newWatch()
+	w, err := newWatch(watchNames)
 	if err != nil {
 		r.log.Debug("changes of the servers are looked for every minute", logging.Err, err)
 	}

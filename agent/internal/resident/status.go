@@ -14,6 +14,7 @@ import (
 	"github.com/muster/muster/agent/internal/fragments"
 	"github.com/muster/muster/agent/internal/launch"
 	"github.com/muster/muster/agent/internal/local"
+	"github.com/muster/muster/agent/internal/modules"
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/agent/internal/session"
 	"github.com/muster/muster/packages/atomicfile"
@@ -49,6 +50,15 @@ type Status struct {
 	PendingEnrollments int         `json:"pending_enrollments"`
 	EnrollmentProblem  string      `json:"enrollment_problem,omitempty"`
 	Listener           local.State `json:"listener"`
+	// Modules are the modules from outside, by name.
+	Modules []ModuleStatus `json:"modules"`
+}
+
+// ModuleStatus is how a module from outside stands.
+type ModuleStatus struct {
+	modules.State
+	Last time.Time `json:"last_run"` // by its schedule; zero: never
+	Next time.Time `json:"next_run"` // zero: only when a server asks
 }
 
 // Task is a task at work.
@@ -68,8 +78,10 @@ type ServerStatus struct {
 	LastInventory    time.Time `json:"last_inventory"`
 	NextInventory    time.Time `json:"next_inventory"`
 	InventoryProblem string    `json:"inventory_problem,omitempty"`
-	SentBytes        int64     `json:"sent_bytes"`
-	ReceivedBytes    int64     `json:"received_bytes"`
+	// ModulesProblem is why the server has not got what modules found.
+	ModulesProblem string `json:"modules_problem,omitempty"`
+	SentBytes      int64  `json:"sent_bytes"`
+	ReceivedBytes  int64  `json:"received_bytes"`
 }
 
 // ReadStatus reads what the resident of a data directory last wrote.
@@ -92,7 +104,7 @@ func ReadStatus(dataDir string) (Status, error) {
 func (r *Resident) Status() Status {
 	s := Status{
 		PID: os.Getpid(), Version: buildinfo.Version, Since: r.since, Program: r.o.Program, Written: time.Now().UTC(), Running: []Task{},
-		Footprint: r.footprint(), Servers: []ServerStatus{}, Listener: r.listener.State(),
+		Footprint: r.footprint(), Servers: []ServerStatus{}, Listener: r.listener.State(), Modules: r.outside.status(),
 	}
 	r.mu.Lock()
 	s.PendingEnrollments, s.EnrollmentProblem = r.pending.lines, r.pending.problem
@@ -126,7 +138,7 @@ func (u *unit) status() ServerStatus {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	one.Queued = len(u.queue)
+	one.Queued, one.ModulesProblem = len(u.queue), u.parcel.problem
 	if u.roll.wanted {
 		one.LastInventory, one.NextInventory, one.InventoryProblem = u.roll.plan.Last, u.roll.plan.Next, u.roll.plan.Problem
 	}

@@ -37,6 +37,7 @@ type unit struct {
 	later  map[string]time.Time // id → not before, for those that wait
 	broken map[string]int       // id → how often its task broke down in a row
 	roll   roll
+	parcel parcel
 	// present are the items whose task processes run, one of each lane at most.
 	present []*process
 	// Octets that tasks have exchanged with the server.
@@ -55,6 +56,7 @@ const longestWait = 2 * taskRetryMax
 type item struct {
 	task    protocol.Task
 	started bool // its command was begun by an earlier process: no gate applies, it is only followed
+	again   bool // of what modules found: all of it, also what the server has got
 }
 
 // process is an item while its task process runs; withdraw ends that process.

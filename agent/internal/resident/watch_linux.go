@@ -10,16 +10,23 @@ import (
 // watch tells of changes in folders. Its zero value tells of none.
 type watch struct {
 	file    *os.File
+	mask    uint32
 	c       chan struct{}
 	watched map[string]int // folder → descriptor
 }
 
-func newWatch() (*watch, error) {
+// What a watch tells of.
+const (
+	watchNames = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO
+	watchFiles = watchNames | unix.IN_CLOSE_WRITE | unix.IN_ATTRIB // also what becomes of files
+)
+
+func newWatch(mask uint32) (*watch, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return &watch{}, fmt.Errorf("watch folders: %w", err)
 	}
-	w := &watch{file: os.NewFile(uintptr(fd), "inotify"), c: make(chan struct{}, 1)}
+	w := &watch{file: os.NewFile(uintptr(fd), "inotify"), mask: mask, c: make(chan struct{}, 1)}
 	go w.read()
 	return w, nil
 }
@@ -49,7 +56,7 @@ func (w *watch) set(dirs []string) bool {
 		before := w.watched
 		w.watched = map[string]int{}
 		for _, dir := range dirs { // also those of before: another folder may have the name now
-			wd, err := unix.InotifyAddWatch(int(fd), dir, unix.IN_CREATE|unix.IN_DELETE|unix.IN_MOVED_FROM|unix.IN_MOVED_TO|unix.IN_ONLYDIR)
+			wd, err := unix.InotifyAddWatch(int(fd), dir, w.mask|unix.IN_ONLYDIR)
 			if err != nil {
 				all = false
 				continue

@@ -68,15 +68,23 @@ func (r *Resident) runNext(ctx context.Context, l lane, now time.Time) (again ti
 	if l != looking {
 		return again, false
 	}
-	u, due := r.dueInventory(now)
-	if u != nil {
-		if release, ok := r.hold(u); ok {
-			r.takeInventory(ctx, u)
-			release()
-		}
+	what, due := r.dueModules()
+	if from, at := r.dueInventory(); from != nil && (what == nil || !at.After(due)) { // the most overdue of all
+		what, due = func(ctx context.Context) {
+			if release, ok := r.hold(from); ok {
+				r.takeInventory(ctx, from)
+				release()
+			}
+		}, at
+	}
+	switch {
+	case what == nil:
+		return again, false
+	case !due.After(now):
+		what(ctx)
 		return again, true
 	}
-	if again.IsZero() || !due.IsZero() && due.Before(again) {
+	if again.IsZero() || due.Before(again) {
 		again = due
 	}
 	return again, false
@@ -166,6 +174,9 @@ func (r *Resident) runTask(ctx context.Context, u *unit, it item) {
 		u.inventoryTaken(time.Now(), asks, it.task.Inventory == nil || len(it.task.Inventory.Sections) == 0)
 		u.savePlan()
 		u.mu.Unlock()
+	}
+	if !before && it.task.Kind == protocol.TaskModule {
+		r.resultsChanged()
 	}
 	if !before && protocol.Changes(it.task.Kind) {
 		if mayHaveChanged(end.State) {
@@ -281,6 +292,7 @@ func (r *Resident) process(ctx context.Context, u *unit, it item) (task.End, err
 	input, err := json.Marshal(task.Input{
 		DataDir: r.o.DataDir, Server: u.name, ChangeLock: r.o.Config.LockPath(r.o.DataDir), LogLevel: r.logLevel(), Task: it.task,
 		Untrusted: u.distrust(), Program: r.o.Program, Processes: r.o.Config.Inventory.Processes, KeepFragments: r.o.Config.Listener.KeepFragments,
+		Modules: r.outside.folder, Again: it.again,
 	})
 	if err != nil {
 		return end, fmt.Errorf("encode the task's input: %w", err)
@@ -292,7 +304,7 @@ func (r *Resident) process(ctx context.Context, u *unit, it item) (task.End, err
 	p := u.begin(it, func() { withdraw(errWithdrawn) })
 	defer u.ended(p)
 	options := proc.TaskOptions{
-		Name: it.task.Kind, Input: input, Env: proxyEnv(os.Environ()), Limit: limitOf(it.lane()), StartsRunners: it.lane() == changing,
+		Name: it.task.Kind, Input: input, Env: proxyEnv(os.Environ()), Limit: limitOf(it), StartsRunners: it.lane() == changing,
 		Event: func(data json.RawMessage) error { return r.event(ctx, u, p, data, &end) },
 	}
 	if r.o.Lines != nil {
@@ -322,11 +334,15 @@ func (r *Resident) logLevel() slog.Level {
 }
 
 // limitOf is how long a task process may take. Those that change the computer limit their commands themselves.
-func limitOf(l lane) time.Duration {
-	if l == looking {
+func limitOf(it item) time.Duration {
+	switch {
+	case it.task.Kind == protocol.TaskModule:
+		return moduleLimit
+	case it.lane() == looking:
 		return lookLimit
+	default:
+		return 0
 	}
-	return 0
 }
 
 func (r *Resident) event(ctx context.Context, u *unit, p *process, data json.RawMessage, end *task.End) error {

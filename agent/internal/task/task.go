@@ -13,6 +13,7 @@ import (
 
 	"github.com/muster/muster/agent/internal/client"
 	"github.com/muster/muster/agent/internal/launch"
+	"github.com/muster/muster/agent/internal/modules"
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/packages/fault"
 	"github.com/muster/muster/packages/logging"
@@ -32,6 +33,10 @@ type Input struct {
 	Processes bool `json:"processes,omitempty"`
 	// Program is the agent that runs, for an update.
 	Program launch.Program `json:"program"`
+	// Modules is the folder of modules from outside.
+	Modules string `json:"modules,omitempty"`
+	// Again tells the server of all that modules found, also of what it has got.
+	Again bool `json:"again,omitempty"`
 	// Untrusted, when set, is why nothing that the server asks for may be begun at present.
 	Untrusted string `json:"untrusted,omitempty"`
 }
@@ -56,6 +61,8 @@ type End struct {
 	// Sent and Received count the octets that this process exchanged with the server.
 	Sent     int64 `json:"sent,omitempty"`
 	Received int64 `json:"received,omitempty"`
+	// Modules are those that there are, after they were looked at.
+	Modules []modules.State `json:"modules,omitempty"`
 }
 
 // Emit tells the resident an event. An error means that nobody listens any more.

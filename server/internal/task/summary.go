@@ -86,6 +86,7 @@ var phrases = map[protocol.Reason]string{
 	protocol.ReasonExitCode:      "the exit code means failure",
 	protocol.ReasonSignal:        "ended by a signal",
 	protocol.ReasonMemory:        "over its memory limit",
+	protocol.ReasonRows:          "what it wrote are no rows of its columns, or too many",
 	protocol.ReasonParameters:    "the module does not take these parameters",
 	protocol.ReasonNoModule:      "the device has no such module, or finds it not safe to run",
 	protocol.ReasonByAdmin:       "ended by an administrator",

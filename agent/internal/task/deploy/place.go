@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/muster/muster/agent/internal/safepath"
 	"github.com/muster/muster/packages/archive"
 	"github.com/muster/muster/packages/atomicfile"
 	"github.com/muster/muster/packages/protocol"
@@ -26,7 +27,7 @@ func (d *deployment) storeFiles() error {
 	if !filepath.IsAbs(target) {
 		return end(protocol.StateFailed, protocol.ReasonStorePath, "%q is not an absolute path on %s", d.doc.StorePath, runtime.GOOS)
 	}
-	if err := safeParents(target); err != nil {
+	if err := safepath.Parents(target); err != nil {
 		return storeRefusal(err)
 	}
 	if err := d.started(); err != nil {
@@ -35,7 +36,7 @@ func (d *deployment) storeFiles() error {
 	if err := atomicfile.MkdirAll(target, 0o755); err != nil {
 		return fmt.Errorf("make %s: %w", target, err)
 	}
-	if err := safeParents(target); err != nil { // again: parents may be new
+	if err := safepath.Parents(target); err != nil { // again: parents may be new
 		return storeRefusal(err)
 	}
 	p, err := newPlacer(d.path(treeDir), target)
@@ -56,7 +57,7 @@ func (d *deployment) storeFiles() error {
 }
 
 func storeRefusal(err error) error {
-	var unsafe *unsafeParentError
+	var unsafe *safepath.UnsafeError
 	if errors.As(err, &unsafe) {
 		return end(protocol.StateFailed, protocol.ReasonStorePath, "%v", err)
 	}

@@ -112,33 +112,6 @@ func TestOlder(t *testing.T) {
 	}
 }
 
-func TestSafeParents(t *testing.T) {
-	t.Parallel()
-	base := t.TempDir()
-	open, sticky, closed := filepath.Join(base, "open"), filepath.Join(base, "sticky"), filepath.Join(base, "closed")
-	for dir, mode := range map[string]os.FileMode{open: 0o777, sticky: 0o777 | os.ModeSticky, closed: 0o755} {
-		require.NoError(t, os.Mkdir(dir, 0o700))
-		require.NoError(t, os.Chmod(dir, mode))
-	}
-	require.NoError(t, os.Symlink(open, filepath.Join(closed, "out")))
-	require.NoError(t, os.Symlink("loop", filepath.Join(closed, "loop")))
-	require.NoError(t, os.Symlink("../sticky", filepath.Join(closed, "relative")))
-	require.NoError(t, os.WriteFile(filepath.Join(closed, "file"), nil, 0o600))
-	require.NoError(t, safeParents(filepath.Join(closed, "new", "deeper")))
-	require.NoError(t, safeParents(filepath.Join(sticky, "new")))
-	require.NoError(t, safeParents(filepath.Join(closed, "relative", "new")))
-	require.ErrorContains(t, safeParents(filepath.Join(open, "new")), "everybody may write")
-	require.ErrorContains(t, safeParents(filepath.Join(closed, "out", "new")), "everybody may write", "through a link too")
-	require.ErrorContains(t, safeParents(filepath.Join(closed, "loop", "new")), "too many links")
-	require.ErrorContains(t, safeParents(filepath.Join(closed, "file", "new")), "not a directory")
-	if os.Geteuid() == 0 {
-		theirs := filepath.Join(sticky, "theirs")
-		require.NoError(t, os.Mkdir(theirs, 0o755))
-		require.NoError(t, os.Chown(theirs, 12345, 12345))
-		require.ErrorContains(t, safeParents(filepath.Join(theirs, "new")), "another user owns it")
-	}
-}
-
 func TestCut_staysValidText(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, "short", cut("short", 10))

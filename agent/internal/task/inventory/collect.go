@@ -33,6 +33,8 @@ type Section struct {
 	Problem string
 	// Incomplete names the sources whose rows are not all among Lines because of Problem.
 	Incomplete []string
+	// Columns describe the rows of a module's section.
+	Columns []protocol.Column
 }
 
 // Options say what to collect.
