@@ -34,7 +34,7 @@ func FuzzDecode(f *testing.F) {
 			}
 			require.Nil(t, d.end)
 			if d.slot != nil {
-				require.Equal(t, "/data/launch", filepath.Dir(filepath.Dir(d.slot.Path("/data"))))
+				require.Equal(t, "/data/launch", filepath.Dir(d.slot.Path("/data")))
 			}
 			if usable != nil {
 				require.Nil(t, d.slot)

@@ -43,8 +43,8 @@ const Folder = "launch"
 const (
 	stateFile    = "state.json"
 	evidenceFile = "evidence"
-	lockFile     = "lock"    // held by a launcher that judges a trial
-	stagingDir   = "staging" // where an update unpacks
+	lockFile     = "lock" // held by a launcher that judges a trial
+	stagingName  = "new"  // of the program that an update unpacks, in place of a slot's name
 )
 
 // MaxAttempts is how often a program on trial is started.

@@ -90,10 +90,10 @@ func newDevice(t *testing.T, script string, probation time.Duration) *device {
 	if script == "" {
 		text = "no program at all"
 	}
-	path := filepath.Join(d.dir, "new")
-	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	require.NoError(t, os.Mkdir(filepath.Join(d.dir, launch.Folder), 0o700))
+	require.NoError(t, os.WriteFile(launch.Staging(d.dir), []byte(text), 0o600))
 	sum := sha256.Sum256([]byte(text))
-	_, err := launch.Stage(d.dir, "", path, launch.Trial{
+	_, err := launch.Stage(d.dir, "", launch.Trial{
 		Slot: launch.Slot{Version: "1.1.0", SHA256: hex.EncodeToString(sum[:]), Size: int64(len(text))},
 		Task: taskID, Server: "office", From: "1.0.0", ProbationMS: probation.Milliseconds(),
 	})

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/muster/muster/packages/atomicfile"
 	"github.com/muster/muster/packages/fault"
@@ -16,19 +17,24 @@ import (
 )
 
 // Path is where the slot's program lies.
-func (s Slot) Path(dataDir string) string {
-	return filepath.Join(dataDir, Folder, s.Name, release.ProgramName(runtime.GOOS))
+func (s Slot) Path(dataDir string) string { return programPath(dataDir, s.Name) }
+
+// Staging is where the program of an update is unpacked before it is staged, beside the slots.
+func Staging(dataDir string) string { return programPath(dataDir, stagingName) }
+
+// programPath is muster-agent-NAME, with what programs of the system end in.
+func programPath(dataDir, name string) string {
+	program := release.ProgramName(runtime.GOOS)
+	end := filepath.Ext(program)
+	return filepath.Join(dataDir, Folder, strings.TrimSuffix(program, end)+"-"+name+end)
 }
 
-// Staging is the folder in which the program of an update is unpacked before it is staged, in the same file
-// system as the slots.
-func Staging(dataDir string) string { return filepath.Join(dataDir, Folder, stagingDir) }
-
-// Stage takes the program at path into the slot that is free, and keeps the trial, which is not armed yet. running
+// Stage takes the program at Staging into the slot that is free, and keeps the trial, which is not armed yet. running
 // is the slot of the program that runs, empty for the installed one: it is left alone. The slot's name is set here,
 // and returned. When Stage returns, the slot survives a power cut; after an error the program may have gone, and
 // what could be gone back to before still can.
-func Stage(dataDir, running, path string, t Trial) (Slot, error) {
+func Stage(dataDir, running string, t Trial) (Slot, error) {
+	path := Staging(dataDir)
 	s, err := Load(dataDir)
 	if err != nil {
 		s = State{} // it could not be judged by any more either
@@ -83,9 +89,6 @@ func fill(from, to string) error {
 		return err
 	}
 	if err := errors.Join(file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	if err := atomicfile.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 		return err
 	}
 	if err := os.Rename(from, to); err != nil {

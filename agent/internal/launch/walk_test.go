@@ -76,8 +76,8 @@ func (w *world) update() {
 	version, task := fmt.Sprintf("1.%d.0", w.builds), fmt.Sprint("task-", w.builds)
 	text := []byte("program " + version)
 	sum := sha256.Sum256(text)
-	path := filepath.Join(w.dir, "new")
-	require.NoError(w.t, os.WriteFile(path, text, 0o600))
+	require.NoError(w.t, os.MkdirAll(filepath.Join(w.dir, Folder), 0o700))
+	require.NoError(w.t, os.WriteFile(Staging(w.dir), text, 0o600))
 	t := Trial{
 		Slot: Slot{Version: version, SHA256: hex.EncodeToString(sum[:]), Size: int64(len(text))},
 		Task: task, Server: "s", From: "0", ProbationMS: 3,
@@ -86,7 +86,7 @@ func (w *world) update() {
 		t.Over = w.installed
 	}
 	before, _ := Load(w.dir)
-	got, err := Stage(w.dir, w.running, path, t)
+	got, err := Stage(w.dir, w.running, t)
 	require.NoError(w.t, err)
 	require.NotEqual(w.t, w.running, got.Name, "the program that runs is left alone")
 	if w.running == "" && before.Current != nil {

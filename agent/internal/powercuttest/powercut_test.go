@@ -64,6 +64,7 @@ func TestPowerCut(t *testing.T) {
 	}
 	for name, c := range map[string]func(*testing.T, *recording){
 		"journal": journalScenario, "spool": spoolScenario, "attempt": attemptScenario, "identity": identityScenario, "enrollment": enrollmentScenario,
+		"launch": launchScenario,
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &recording{dir: t.TempDir()}

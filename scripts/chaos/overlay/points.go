@@ -158,6 +158,7 @@ func Recording() []Rule {
 	for _, file := range []string{
 		"agent/internal/journal/journal.go", "agent/internal/spool/spool.go", "agent/internal/spool/segment.go",
 		"agent/internal/attempt/attempt.go", "agent/internal/identity/identity.go", "agent/internal/identity/enroll.go",
+		"agent/internal/launch/launch.go", "agent/internal/launch/slot.go",
 		"packages/atomicfile/atomicfile.go", "packages/atomicfile/atomicfile_unix.go", "packages/atomicfile/directory.go",
 	} {
 		rules = append(rules, Rule{File: file, Anchor: `"os"`, Instead: `os "github.com/muster/muster/scripts/chaos/recordos"`})

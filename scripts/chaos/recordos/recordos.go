@@ -51,6 +51,9 @@ func ReadDir(name string) ([]os.DirEntry, error) { return os.ReadDir(name) }
 func Stat(name string) (os.FileInfo, error)      { return os.Stat(name) }
 func Lstat(name string) (os.FileInfo, error)     { return os.Lstat(name) }
 
+// Chmod needs none either: a power cut here takes contents and names, not modes.
+func Chmod(name string, mode os.FileMode) error { return os.Chmod(name, mode) }
+
 // File is an open file whose changes are recorded.
 type File struct {
 	*os.File

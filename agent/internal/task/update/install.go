@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -73,7 +74,7 @@ func (u *updating) install(ctx context.Context) error {
 	if err := u.word(ctx, program); err != nil {
 		return err
 	}
-	if _, err := launch.Stage(u.in.DataDir, u.in.Program.Slot, program, u.trial()); err != nil {
+	if _, err := launch.Stage(u.in.DataDir, u.in.Program.Slot, u.trial()); err != nil {
 		return fmt.Errorf("stage agent %s: %w", u.doc.Version, err)
 	}
 	if err := u.record(&verdict{state: protocol.StateStarted, message: fmt.Sprintf("restarting into agent %s", u.doc.Version)}); err != nil {
@@ -108,26 +109,25 @@ func (u *updating) arm() error {
 	return &verdict{state: protocol.StateWaiting, next: &next, restart: true, quiet: true}
 }
 
-// unpack makes a fresh folder and unpacks the one file that the archive must be.
+// unpack unpacks the one file that the archive must be.
 func (u *updating) unpack(ctx context.Context) (string, error) {
-	dir := launch.Staging(u.in.DataDir)
-	if err := os.RemoveAll(dir); err != nil {
-		return "", fmt.Errorf("remove an earlier unpacked release: %w", err)
+	path := launch.Staging(u.in.DataDir)
+	if err := atomicfile.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", fmt.Errorf("make the launcher's folder: %w", err)
 	}
-	if err := atomicfile.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("make a folder to unpack in: %w", err)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("remove an earlier unpacked release: %w", err)
 	}
 	r, err := u.fetching().Open()
 	if err != nil {
 		return "", err
 	}
 	defer r.Close()
-	path := filepath.Join(dir, release.ProgramName(runtime.GOOS))
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o700)
 	if err != nil {
 		return "", err
 	}
-	_, err = archive.UnpackProgram(&interruptible{ctx, io.NewSectionReader(r, 0, r.Size())}, filepath.Base(path), file, u.build.Size)
+	_, err = archive.UnpackProgram(&interruptible{ctx, io.NewSectionReader(r, 0, r.Size())}, release.ProgramName(runtime.GOOS), file, u.build.Size)
 	if err = errors.Join(err, file.Close()); archive.Refused(err) {
 		return "", u.kept(protocol.StateRefused, protocol.ReasonArchive, "%v", err)
 	}

@@ -298,12 +298,14 @@ func (u *updating) carryOut(ctx context.Context) error {
 
 // cleanUp removes what only the running task needed. The journal stays, as what the task did.
 func (u *updating) cleanUp() {
-	errs := []error{os.RemoveAll(launch.Staging(u.in.DataDir))}
+	var errs []error
 	if u.doc != nil && !u.in.KeepFragments {
 		errs = append(errs, u.fetching().Drop())
 	}
-	if err := os.Remove(u.path(envelopeFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		errs = append(errs, err)
+	for _, path := range []string{launch.Staging(u.in.DataDir), u.path(envelopeFile)} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		u.log.Warn("clean up after the task", logging.Err, err)

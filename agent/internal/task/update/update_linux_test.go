@@ -210,7 +210,7 @@ func TestRun_refuses(t *testing.T) {
 			s, err := launch.Load(d.data)
 			require.NoError(t, err)
 			require.Zero(t, s, "the launcher knows nothing of it")
-			require.NoDirExists(t, launch.Staging(d.data))
+			require.NoFileExists(t, launch.Staging(d.data))
 			require.Equal(t, r.reports, d.finish(t, tk).reports, "asked again, it says the same")
 		})
 	}
