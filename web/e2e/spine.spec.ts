@@ -166,13 +166,17 @@ async function log(page: Page): Promise<void> {
   await dialog.getByLabel("Level").selectOption("Debug");
   await dialog.getByRole("button", { name: "Save" }).click();
   await expect(page.getByText("Sends lines from level Debug up")).toBeVisible();
-  await page.getByRole("switch", { name: "Live tail" }).check();
+  // The switch stands in the page's address: it turns when the page has got there.
+  const live = page.getByRole("switch", { name: "Live tail" });
+  await live.click();
+  await expect(live).toBeChecked();
   await expect(page.getByText("as the device writes them")).toBeVisible();
   // Lines of what the device is asked to do appear by themselves.
   await page.getByRole("button", { name: "Inventory now" }).click();
   const lines = page.getByRole("list", { name: "Logs" }).getByRole("listitem");
   await expect(lines.filter({ hasText: "inventory" }).first()).toBeVisible({ timeout: 60_000 });
-  await page.getByRole("switch", { name: "Live tail" }).uncheck();
+  await live.click();
+  await expect(live).not.toBeChecked();
   await look(page, "device-log");
 }
 

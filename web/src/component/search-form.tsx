@@ -36,7 +36,7 @@ function Field({ field, value, onChange }: { field: SearchField; value: string; 
   if (timeFields.has(field)) return <TextInput type="datetime-local" label={label} value={value} onChange={(e) => onChange(e.currentTarget.value)} />;
   const choices = { state: STATES.map((s) => ({ value: s as string, label: t(`devices.state_${s}`) })), os: plain(SYSTEMS), arch: plain(ARCHITECTURES) }[field as "state" | "os" | "arch"];
   const hint = field === "q" || field === "os_version" || field === "virtualisation" ? t(`group.hint_${field}`) : undefined;
-  if (!choices) return <TextInput label={label} placeholder={hint} value={value} onChange={(e) => onChange(e.currentTarget.value)} maxLength={255} />;
+  if (!choices) return <TextInput label={label} description={hint} inputWrapperOrder={["label", "input", "description"]} value={value} onChange={(e) => onChange(e.currentTarget.value)} maxLength={255} />;
   const listed = value && !choices.some((c) => c.value === value) ? [...choices, { value, label: value }] : choices;
   return <Select label={label} placeholder={t("common.any")} clearable clearButtonProps={{ "aria-label": t("common.clearChoice") }} data={listed} value={value || null} onChange={(v) => onChange(v ?? "")} />;
 }

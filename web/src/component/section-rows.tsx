@@ -1,4 +1,4 @@
-import { Alert, Text } from "@mantine/core";
+import { Alert, Group, Text } from "@mantine/core";
 import { useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { api } from "../api/client";
@@ -69,7 +69,7 @@ export function SectionRows({ deviceId, section, label }: { deviceId: string; se
   }
   return (
     <>
-      {section.rows >= SEARCH_FROM && <Search label={t("inventory.search")} value={q} onChange={setQ} />}
+      {section.rows >= SEARCH_FROM && <Group><Search label={t("inventory.search")} value={q} onChange={setQ} /></Group>}
       <DataTable
         label={label ?? names.section(section.name)}
         page={page}

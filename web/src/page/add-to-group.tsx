@@ -43,7 +43,7 @@ function Form({ devices, onClose }: Omit<Props, "opened">) {
     <Stack>
       <ProblemAlert error={add.error} />
       <Text size="sm" fw={600} className="breakable">{devices.size <= 5 ? [...devices.values()].join(", ") : t("picker.selected", { count: devices.size })}</Text>
-      <Choice label={t("devices.group")} value={id} onChange={setId} data={groups.map((g) => ({ value: g.id, label: g.name }))} />
+      <Row><Choice label={t("devices.group")} width={360} value={id} onChange={setId} data={groups.map((g) => ({ value: g.id, label: g.name }))} /></Row>
       {groups.length === 0 && <Text size="sm" c="dimmed">{t("devices.noLists")}</Text>}
       {group && (group.log_level || group.release_id) && <Text size="sm">{t("group.addApplies")}</Text>}
       <Row justify="flex-end">

@@ -89,9 +89,8 @@ function Actions({ device }: { device: Device }) {
         <Menu.Dropdown>
           {device.state === "active" && <Menu.Item onClick={update.open}>{t("update.openOne")}</Menu.Item>}
           <Menu.Item onClick={group.open}>{t("devices.addToGroup")}</Menu.Item>
-          <Menu.Divider />
-          <Menu.Item color="red" onClick={remove.open}>{t("device.remove")}</Menu.Item>
-          <Menu.Item color="red" onClick={askRevoke}>{t("device.revoke")}</Menu.Item>
+          <Menu.Item c="var(--mantine-color-error)" onClick={remove.open}>{t("device.remove")}</Menu.Item>
+          <Menu.Item c="var(--mantine-color-error)" onClick={askRevoke}>{t("device.revoke")}</Menu.Item>
         </Menu.Dropdown>
       </Menu>
       <UpdateDialog devices={one} opened={updating} onClose={update.close} />

@@ -196,7 +196,7 @@ function Members({ group }: { group: Group }) {
           </Row>
         )}
       </Row>
-      {(group.members > 0 || q !== "") && <Search label={t("group.searchMembers")} value={q} onChange={setQ} />}
+      {(group.members > 0 || q !== "") && <Row><Search label={t("group.searchMembers")} value={q} onChange={setQ} /></Row>}
       <DataTable
         label={t("group.members")}
         page={page}

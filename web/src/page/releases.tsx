@@ -28,12 +28,11 @@ export default function Releases() {
   const page = usePaged("releases", api.releases, { q, state });
   const columns = useMemo<Column<Release>[]>(
     () => [
-      { id: "version", header: t("release.version"), cell: (r) => <Anchor component={Link} to={`/releases/${r.id}`} fw={600}>{r.version}</Anchor> },
+      { id: "version", header: t("release.version"), cell: (r) => <Anchor component={Link} to={`/releases/${r.id}`} fw={600} className="whole">{r.version}</Anchor> },
       { id: "state", header: t("common.state"), cell: (r) => <ReleaseBadge release={r} /> },
       { id: "platforms", header: t("release.platforms"), cell: (r) => r.builds.map((b) => `${b.os}/${b.arch}`).join(", ") },
       { id: "expires", header: t("common.expires"), cell: (r) => <Time at={r.expires_at} /> },
       { id: "created", header: t("release.registered"), cell: (r) => <Time at={r.created_at} /> },
-      { id: "by", header: t("release.by"), cell: (r) => r.created_by },
     ],
     [t],
   );

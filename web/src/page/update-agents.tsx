@@ -90,7 +90,7 @@ function Form({ devices, group, release, onClose }: Props) {
                 { value: "group", label: t("update.group") },
               ]}
             />
-            {who === "group" ? <GroupChoice label={t("update.group")} value={chosenGroup} onChange={setGroup} /> : <DevicePicker chosen={chosen} onChange={setChosen} />}
+            {who === "group" ? <Row><GroupChoice label={t("update.group")} value={chosenGroup} onChange={setGroup} /></Row> : <DevicePicker chosen={chosen} onChange={setChosen} />}
           </>
         )}
         <NativeSelect
