@@ -461,7 +461,7 @@ export interface paths {
         };
         /**
          * Hear what changes (WebSocket)
-         * @description A WebSocket. Each message is a JSON object like {"type":"deployment","id":"…","device_id":"…","package_id":"…","progress":{"done":1,"total":2}}: something of the type deployment, device, package, upload or enrollment_token has changed; fetch it again. Without an id many have. The client has nothing to say.
+         * @description A WebSocket. Each message is a JSON object like {"type":"deployment","id":"…","device_id":"…","package_id":"…","progress":{"done":1,"total":2}}: something of the type deployment, device, package, upload or enrollment_token has changed, or log lines of a device have arrived (log); fetch it again. Without an id many have. The client has nothing to say.
          */
         get: operations["watch-events"];
         put?: never;
@@ -1575,20 +1575,20 @@ export interface components {
         };
         LevelInputBody: {
             /**
-             * @description level after that time; without it the one that held before
+             * @description level after that time; without it what was set for good before
              * @enum {string}
              */
-            after?: "off" | "debug" | "info" | "warn" | "error";
+            after?: "groups" | "off" | "debug" | "info" | "warn" | "error";
             /**
              * Format: int64
              * @description for how long; 0 is for good
              */
             for_seconds?: number;
             /**
-             * @description forward lines of this level and worse
+             * @description forward lines of this level and worse; groups: what the device's groups say
              * @enum {string}
              */
-            level: "off" | "debug" | "info" | "warn" | "error";
+            level: "groups" | "off" | "debug" | "info" | "warn" | "error";
         };
         Line: {
             device_id: string;
@@ -2155,6 +2155,8 @@ export interface components {
              * @description until then lines come within a second
              */
             follow_until?: string;
+            /** @description no level is set on the device itself: the level is the most talkative one of its groups, or off */
+            from_groups: boolean;
             hostname: string;
             /**
              * @description lines of this level and worse are forwarded now
