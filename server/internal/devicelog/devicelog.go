@@ -6,8 +6,8 @@
 // kept, for so many days, and so many are taken in an hour; what is not kept is counted, and a line in its place
 // says how many are missing. After a crash the counts are those of the lines.
 //
-// The setting of a device stands in its row, which every check-in reads. package ingest calls Ingest, groups
-// call SetLog, the admin API the rest; Run removes what is old.
+// The setting of a device stands in its row, which every check-in reads, beside the level that its groups want.
+// package ingest calls Ingest, the admin API the rest; Run removes what is old.
 package devicelog
 
 import (

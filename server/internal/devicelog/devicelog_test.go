@@ -399,14 +399,14 @@ func TestList_following(t *testing.T) {
 
 func TestClean_keepsTheNewestAndTheYoung(t *testing.T) {
 	t.Parallel()
-	each(t, devicelog.Options{Keep: 24 * time.Hour, MaxLines: 1500}, func(t *testing.T, e *env) {
+	each(t, devicelog.Options{Keep: 24 * time.Hour, MaxLines: 550}, func(t *testing.T, e *env) {
 		now := store.Now()
 		many, few := e.device("many"), e.device("few")
 		var reports []protocol.Report
-		for i := range 11 {
+		for i := range 6 {
 			r := report()
 			for j := range 200 {
-				r.Log.Lines = append(r.Log.Lines, line(now.Add(time.Duration(i*200+j-2300)*time.Second), "info", "core", fmt.Sprint(i*200+j)))
+				r.Log.Lines = append(r.Log.Lines, line(now.Add(time.Duration(i*200+j-1300)*time.Second), "info", "core", fmt.Sprint(i*200+j)))
 			}
 			reports = append(reports, r)
 		}
@@ -416,8 +416,8 @@ func TestClean_keepsTheNewestAndTheYoung(t *testing.T) {
 		e.say(few, old, young)
 		require.NoError(t, e.svc.Clean(t.Context(), now))
 		kept := e.list(devicelog.Filter{DeviceID: many, Oldest: true})
-		require.Len(t, kept, 1500)
-		require.Equal(t, []string{"many info core 700", "many info core 2199"}, []string{kept[0], kept[1499]})
+		require.Len(t, kept, 550)
+		require.Equal(t, []string{"many info core 650", "many info core 1199"}, []string{kept[0], kept[549]})
 		e.say(many, reports[3:]...)
 		require.Equal(t, kept, e.list(devicelog.Filter{DeviceID: many, Oldest: true}), "a report is known as long as any of its lines is kept")
 
@@ -452,15 +452,15 @@ func TestSetting(t *testing.T) {
 		require.Equal(t, devicelog.Setting{DeviceID: id, Hostname: "pc", Level: "off", FromGroups: true, Allowed: true}, get(id))
 		require.False(t, get(denies).Allowed)
 
-		until := time.Now().Add(time.Hour)
-		require.NoError(t, e.svc.SetLog(t.Context(), []string{id, denies, uuid.NewString()}, protocol.LogSetting{Level: "debug", Until: &until, After: "error"}, "ann"))
+		_, err := e.svc.SetFor(t.Context(), id, "debug", time.Hour, "error", "ann")
+		require.NoError(t, err)
 		woken, _ := e.live.take()
-		require.ElementsMatch(t, []string{id, denies}, woken)
+		require.Equal(t, []string{id}, woken)
 		got := get(id)
 		require.Equal(t, []string{"debug", "error", "ann"}, []string{got.Level, got.After, got.SetBy})
-		require.WithinDuration(t, until, *got.Until, time.Second)
+		require.WithinDuration(t, time.Now().Add(time.Hour), *got.Until, time.Minute)
 
-		_, err := e.svc.Follow(t.Context(), id, time.Hour)
+		_, err = e.svc.Follow(t.Context(), id, time.Hour)
 		require.NoError(t, err)
 		got, err = e.svc.Follow(t.Context(), id, time.Minute)
 		require.NoError(t, err)
@@ -468,16 +468,19 @@ func TestSetting(t *testing.T) {
 		woken, _ = e.live.take()
 		require.Equal(t, []string{id}, woken)
 
-		require.True(t, fault.Is(e.svc.SetLog(t.Context(), []string{id}, protocol.LogSetting{Level: "loud"}, "ann"), fault.Invalid))
-		_, err = e.svc.SetFor(t.Context(), id, "info", 0, "off", "ann")
-		require.True(t, fault.Is(err, fault.Invalid))
+		for _, bad := range []struct {
+			level, after string
+			period       time.Duration
+		}{{"loud", "", 0}, {"info", "off", 0}, {"info", "loud", time.Hour}} {
+			_, err = e.svc.SetFor(t.Context(), id, bad.level, bad.period, bad.after, "ann")
+			require.True(t, fault.Is(err, fault.Invalid), "%v", bad)
+		}
 		_, err = e.devices.Revoke(t.Context(), id)
 		require.NoError(t, err)
 		_, err = e.svc.SetFor(t.Context(), id, "info", 0, "", "ann")
 		require.True(t, fault.Is(err, fault.Conflict))
 		_, err = e.svc.Follow(t.Context(), id, time.Minute)
 		require.True(t, fault.Is(err, fault.Conflict))
-		require.NoError(t, e.svc.SetLog(t.Context(), []string{id}, protocol.LogSetting{Level: "info"}, "ann"))
 		require.Equal(t, "debug", get(id).Level, "a revoked device keeps what it had")
 	})
 }

@@ -74,10 +74,24 @@ func (s *Service) SetFor(ctx context.Context, id, level string, period time.Dura
 	} else if after != "" {
 		return Setting{}, fault.Field("after", "what follows needs a time after which: say for_seconds as well")
 	}
-	if err := s.SetLog(ctx, []string{id}, setting, by); err != nil {
+	if err := valid(setting); err != nil {
 		return Setting{}, err
 	}
+	if err := s.store.set(ctx, id, setting, by); err != nil {
+		return Setting{}, err
+	}
+	s.tell(id)
 	return s.Get(ctx, id)
+}
+
+// valid checks the levels, of which either may be LogGroups.
+func valid(setting protocol.LogSetting) error {
+	for _, level := range []*string{&setting.Level, &setting.After} {
+		if *level == LogGroups {
+			*level = protocol.LogOff
+		}
+	}
+	return setting.Validate()
 }
 
 // reachable is a device that still comes.
@@ -87,28 +101,6 @@ func (s *Service) reachable(ctx context.Context, id string) (device.Device, erro
 		err = fault.New(fault.Conflict, "device %s is %s and forwards nothing any more", id, d.State)
 	}
 	return d, err
-}
-
-// SetLog gives devices a setting, in place of the one that they have; Follow is left as it is. LogGroups is taken
-// for either level. Those that are
-// revoked or removed, or that there are none of, keep theirs. The devices that are connected check in, paced.
-func (s *Service) SetLog(ctx context.Context, deviceIDs []string, setting protocol.LogSetting, by string) error {
-	checked := setting
-	for _, level := range []*string{&checked.Level, &checked.After} {
-		if *level == LogGroups {
-			*level = protocol.LogOff
-		}
-	}
-	if err := checked.Validate(); err != nil {
-		return err
-	}
-	if setting.Until != nil {
-		until := setting.Until.UTC().Truncate(time.Millisecond)
-		setting.Until = &until
-	}
-	changed, err := s.store.set(ctx, deviceIDs, setting, by)
-	s.tell(changed)
-	return err
 }
 
 // Follow asks a device for its lines as they come, for some time from now; a longer time that was asked for
@@ -122,17 +114,13 @@ func (s *Service) Follow(ctx context.Context, id string, d time.Duration) (Setti
 		return Setting{}, err
 	}
 	if changed {
-		s.tell([]string{id})
+		s.tell(id)
 	}
 	return s.Get(ctx, id)
 }
 
-func (s *Service) tell(deviceIDs []string) {
-	if len(deviceIDs) == 0 {
-		return
-	}
-	s.live.WakeMany(deviceIDs)
-	for _, id := range deviceIDs {
-		s.live.Notify(hub.Event{Type: "device", ID: id, DeviceID: id})
-	}
+// tell has the device check in, if it is connected, and browsers look at it again.
+func (s *Service) tell(id string) {
+	s.live.WakeMany([]string{id})
+	s.live.Notify(hub.Event{Type: "device", ID: id, DeviceID: id})
 }

@@ -3,7 +3,6 @@ package devicelog
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/muster/muster/packages/protocol"
@@ -13,9 +12,8 @@ import (
 // gone are the states of devices that never come again.
 func gone() []string { return []string{protocol.DeviceRevoked, protocol.DeviceRemoved} }
 
-// set writes a setting into the rows of devices and returns those that have it now, also when a later part
-// fails.
-func (s *lineStore) set(ctx context.Context, deviceIDs []string, l protocol.LogSetting, by string) (changed []string, err error) {
+// set writes a setting into a device's row, unless the device is gone; Follow is left as it is.
+func (s *lineStore) set(ctx context.Context, id string, l protocol.LogSetting, by string) error {
 	kept := func(level string) string { // empty leaves it to the groups
 		if level == LogGroups {
 			return ""
@@ -25,22 +23,10 @@ func (s *lineStore) set(ctx context.Context, deviceIDs []string, l protocol.LogS
 	values := map[string]any{
 		"log_level": kept(l.Level), "log_until": l.Until, "log_after": kept(l.After), "log_set_by": by, "updated_at": store.Now(),
 	}
-	for part := range slices.Chunk(slices.Sorted(slices.Values(deviceIDs)), chunk) { // who locks several devices takes them in order
-		var here []string
-		err := s.db.With(ctx).Table("devices").Where("id IN ? AND state NOT IN ?", part, gone()).Order("id").Pluck("id", &here).Error
-		if err != nil {
-			return changed, fmt.Errorf("find devices: %w", err)
-		}
-		if len(here) == 0 {
-			continue
-		}
-		err = s.db.With(ctx).Table("devices").Where("id IN ? AND state NOT IN ?", here, gone()).Updates(values).Error
-		if err != nil {
-			return changed, fmt.Errorf("set log level of devices: %w", err)
-		}
-		changed = append(changed, here...)
+	if err := s.db.With(ctx).Table("devices").Where("id = ? AND state NOT IN ?", id, gone()).Updates(values).Error; err != nil {
+		return fmt.Errorf("set log level of device: %w", err)
 	}
-	return changed, nil
+	return nil
 }
 
 // follow reports whether the device is to forward at once for longer than before.
