@@ -415,6 +415,11 @@ func (s *spooled) compareLog(t *testing.T, w *world, a *node) {
 			more += got[what] - count
 		}
 	}
+	for what := range got {
+		_, rest, _ := strings.Cut(what, "/")
+		_, message, _ := strings.Cut(rest, "/")
+		require.False(t, staysHere(message), "each such line would make another: %s", what)
+	}
 	require.LessOrEqual(t, more, kills+10, "lines that the agent did not write")
 	t.Logf("%d lines of the agent's own log are all on the server; %d more than there, of %d kills of the agent", lines, more, kills)
 }

@@ -232,16 +232,21 @@ func (f *Forwarder) arm(now time.Time) {
 	}
 }
 
-// seal ends the batch that is written to. The caller holds mu.
-func (f *Forwarder) seal() {
+// count tells in the batch how many lines were dropped. The caller holds mu.
+func (f *Forwarder) count() {
 	dropped := f.dropped + f.o.Spool.TakeDroppedLines()
 	f.dropped = 0
-	if dropped > 0 {
-		if err := f.batch.tell(dropped); err != nil {
-			f.dropped = dropped
-			f.complain(err)
-		}
+	if dropped == 0 {
+		return
 	}
+	if err := f.batch.tell(dropped); err != nil {
+		f.dropped = dropped
+		f.complain(err)
+	}
+}
+
+// seal ends the batch that is written to. The caller holds mu.
+func (f *Forwarder) seal() {
 	if err := f.batch.file.Close(); err != nil {
 		f.complain(err)
 	}
@@ -264,6 +269,7 @@ func (f *Forwarder) flush() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.batch != nil && (f.closed || !time.Now().Before(f.due)) {
+		f.count()
 		f.seal()
 	}
 	for len(f.waiting) > 0 {
