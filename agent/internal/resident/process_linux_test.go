@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == proc.ArgTask {
 		syscall.Exit(task.Main(os.Args[2], map[string]task.Func{
 			protocol.TaskUninstall: marking, protocol.TaskRemove: marking, protocol.TaskDeploy: marking, protocol.TaskInventory: marking,
+			protocol.TaskUpdate: marking,
 		}, os.Stderr))
 	}
 	os.Exit(m.Run())
@@ -63,6 +64,9 @@ func marking(ctx context.Context, in task.Input, emit task.Emit, _ *slog.Logger)
 	}
 	if err := mark("end"); err != nil {
 		return err
+	}
+	if t.Kind == protocol.TaskUpdate {
+		return emit(task.Event{End: &task.End{State: protocol.StateWaiting, Restart: true}})
 	}
 	if t.Work() == "" {
 		return emit(task.Event{End: &task.End{State: protocol.StateSucceeded, Sent: 1000}})

@@ -2,6 +2,7 @@ package resident
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +22,8 @@ func taskOf(kind string) protocol.Task {
 		t.Uninstall = &protocol.UninstallTask{Software: []string{"pkg:deb/debian/curl@1"}}
 	case protocol.TaskRemove:
 		t.Remove = &protocol.RemoveTask{}
+	case protocol.TaskUpdate:
+		t.Update = &protocol.UpdateTask{ReleaseID: uuid.NewString(), Version: "1.1.0", Release: strings.Repeat("0", 64)}
 	}
 	return t
 }
@@ -41,11 +44,11 @@ func TestPick_changesGoInOrderOverAllServers(t *testing.T) {
 	t.Parallel()
 	a, b := testUnit(t), testUnit(t)
 	r := &Resident{units: []*unit{a, b}}
-	a.offer([]protocol.Task{deployTask(1), taskOf(protocol.TaskInventory), taskOf(protocol.TaskUninstall)}, nil)
+	a.offer([]protocol.Task{deployTask(1), taskOf(protocol.TaskInventory), taskOf(protocol.TaskUninstall), taskOf(protocol.TaskUpdate)}, nil)
 	b.offer([]protocol.Task{deployTask(0), taskOf(protocol.TaskUninstall), taskOf(protocol.TaskRemove)}, nil)
 	begun := deployTask(9)
 	a.postpone(item{task: begun}, time.Time{}, true)
-	require.Equal(t, []string{"deploy", "remove", "uninstall", "uninstall", "deploy", "deploy"}, kinds(r), "what was begun goes first")
+	require.Equal(t, []string{"deploy", "remove", "update", "uninstall", "uninstall", "deploy", "deploy"}, kinds(r), "what was begun goes first")
 
 	u, it, _ := r.pick(looking, time.Now())
 	require.Same(t, a, u)

@@ -179,15 +179,20 @@ func (r *Resident) runTask(ctx context.Context, u *unit, it item) {
 		r.resultsChanged()
 	}
 	if !before && protocol.Changes(it.task.Kind) {
-		if mayHaveChanged(end.State) {
-			for _, u := range r.servers() {
-				u.inventorySoon(time.Now().Add(afterChange))
-			}
-			r.nudge()
-		}
-		r.comeBack(ctx, u)
+		r.changedBy(ctx, u, end.State)
 	}
 	r.settled()
+}
+
+// changedBy looks at the computer anew after a change of it, and asks the server what is next.
+func (r *Resident) changedBy(ctx context.Context, u *unit, s protocol.State) {
+	if mayHaveChanged(s) {
+		for _, u := range r.servers() {
+			u.inventorySoon(time.Now().Add(afterChange))
+		}
+		r.nudge()
+	}
+	r.comeBack(ctx, u)
 }
 
 // mayHaveChanged reports whether a task that ended so may have changed the computer.
