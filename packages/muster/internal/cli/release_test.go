@@ -52,11 +52,22 @@ func (f *fakeServer) releaseRoutes(handle func(string, func(*http.Request) (int,
 			made, f.tasks = append(made, t), append(f.tasks, t)
 		}
 		left := []object{}
-		if in["group_id"] != nil {
+		if in["group_id"] != nil && in["group_id"] == f.groups[0]["id"] {
 			left = append(left, object{"device_id": "x", "hostname": "old", "why": "the agent of old cannot update itself"})
 		}
 		return 201, object{"batch_id": "b1", "tasks": made, "made": len(made), "left_out": left}
 	})
+}
+
+// releaseKey makes a key that devices trust for releases.
+func (d *desk) releaseKey(name string) (string, trust.PrivateKey) {
+	d.t.Helper()
+	file := filepath.Join(d.dir, name)
+	d.ok("keygen", file)
+	k, err := trust.LoadKey(file)
+	require.NoError(d.t, err)
+	d.ok("trust", "add", hex.EncodeToString(k.PublicKey()), "--role", "release", "--yes")
+	return file, k
 }
 
 // program is a file that stands for the agent of a version.
@@ -71,9 +82,8 @@ func TestReleaseCreate_signsWhatItShows(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
 	d := at(t, f)
-	file, key := d.keyFile()
-	second := filepath.Join(d.dir, "second.pem")
-	d.ok("keygen", second)
+	file, key := d.releaseKey("first.pem")
+	second, other := d.releaseKey("second.pem")
 	linux, windows := d.program("agent", "1.4.0"), d.program("agent.exe", "1.4.0")
 	code, out, shown := d.run("release", "create", "--version", "v1.4.0", "--build", "linux/amd64="+linux, "--build", "windows/amd64="+windows,
 		"--downgrade-from", "1.5.0", "--notes", "less memory", "--key", file, "--key", second, "--expires-in-days", "30", "--yes")
@@ -81,8 +91,6 @@ func TestReleaseCreate_signsWhatItShows(t *testing.T) {
 	require.Contains(t, out, "1.4.0")
 
 	envelope, err := base64.StdEncoding.DecodeString(f.handedIn["envelope"].(string))
-	require.NoError(t, err)
-	other, err := trust.LoadKey(second)
 	require.NoError(t, err)
 	doc := &trust.Document{
 		Format: 1, Version: 1, IssuedAt: time.Now(), Keys: []trust.Key{key.Entry(trust.RoleRelease), other.Entry(trust.RoleRelease)},
@@ -114,7 +122,8 @@ func TestReleaseCreate_refusesMistakesBeforeUploading(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
 	d := at(t, f)
-	file, _ := d.keyFile()
+	file, _ := d.releaseKey("release.pem")
+	author, _ := d.keyFile()
 	linux := "linux/amd64=" + d.program("agent", "1.4.0")
 	with := func(more ...string) []string { return append([]string{"release", "create", "--key", file}, more...) }
 	for name, c := range map[string]struct {
@@ -132,6 +141,7 @@ func TestReleaseCreate_refusesMistakesBeforeUploading(t *testing.T) {
 		"a folder":         {with("--version", "1.4.0", "--build", "linux/amd64="+d.dir, "--yes"), 1, "not a program"},
 		"no such key":      {[]string{"release", "create", "--version", "1.4.0", "--build", linux, "--key", "gone.pem"}, 1, "gone.pem"},
 		"nobody can agree": {with("--version", "1.4.0", "--build", linux), 2, "say --yes"},
+		"an author's key":  {[]string{"release", "create", "--version", "1.4.0", "--build", linux, "--key", author, "--yes"}, 1, "--role release"},
 		"downgrade upward": {with("--version", "1.4.0", "--build", linux, "--downgrade-from", "1.3.0", "--yes"), 1, "needs no allowance"},
 	} {
 		code, _, errs := d.run(c.args...)
