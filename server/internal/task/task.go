@@ -27,6 +27,8 @@ type Software interface {
 type Devices interface {
 	// Removed tells whoever wants to know that a device is removed; it is committed.
 	Removed(ctx context.Context, id string)
+	// Flush writes what is known in memory only: which agents checked in a moment ago.
+	Flush(ctx context.Context) error
 }
 
 // Live is what the package needs of the live connections.

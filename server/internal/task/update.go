@@ -62,6 +62,11 @@ func (s *Service) Update(ctx context.Context, req UpdateRequest) (Updates, error
 	if err != nil {
 		return Updates{}, err
 	}
+	if req.Fitting { // what runs now decides who needs it
+		if err := s.devices.Flush(ctx); err != nil {
+			return Updates{}, err
+		}
+	}
 	var out Updates
 	for part := range slices.Chunk(devices, mostDevices) {
 		var had map[string]bool
