@@ -177,6 +177,7 @@ async function log(page: Page): Promise<void> {
   await expect(lines.filter({ hasText: "inventory" }).first()).toBeVisible({ timeout: 60_000 });
   await live.click();
   await expect(live).not.toBeChecked();
+  await expect(lines.filter({ hasText: "inventory" }).first()).toBeVisible();
   await look(page, "device-log");
 }
 

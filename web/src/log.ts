@@ -7,6 +7,10 @@ export type LogLevel = (typeof logLevels)[number];
 export const forwardLevels = ["off", ...logLevels] as const;
 export type ForwardLevel = (typeof forwardLevels)[number];
 
+/** What one can say of a device; "groups" is to say nothing of it, so that its groups do. */
+export const levelChoices = ["groups", ...forwardLevels] as const;
+export type LevelChoice = (typeof levelChoices)[number];
+
 /** Who writes lines: the resident process, and the kinds of task. */
 export const logTasks = ["core", "inventory", "deploy", "uninstall", "update", "remove", "module"] as const;
 

@@ -45,14 +45,14 @@ export interface Paged<T> {
  * usePaged reads one page of a list at a time. The server pages by key, so the way back is the stack
  * of cursors; a change of the filters starts again at the first page.
  * Lists of one kind that belong to different things name the thing after the kind. With everyMs the page is
- * read again and again, where no live event says when.
+ * read again and again, where no live event says when; with forget it is read anew whenever it is come back to.
  */
 export function usePaged<T>(
   kind: string | readonly [kind: string, ...scope: string[]],
   fetchPage: (query: Query, signal?: AbortSignal) => Promise<Page<T>>,
   filters: Query = {},
   limit = 50,
-  everyMs?: number,
+  { everyMs, forget }: { everyMs?: number; forget?: boolean } = {},
 ): Paged<T> {
   const [name, ...of] = typeof kind === "string" ? [kind] : kind;
   const scope = JSON.stringify([of, filters]);
@@ -64,6 +64,7 @@ export function usePaged<T>(
     queryFn: ({ signal }) => fetchPage({ ...filters, limit, cursor }, signal),
     placeholderData: keepPreviousData,
     refetchInterval: everyMs,
+    ...(forget ? { gcTime: 0 } : {}),
   });
   const next = query.data?.next;
   return {

@@ -8,7 +8,7 @@ import { keys } from "../api/query";
 import type { Device, DeviceLogSetting } from "../api/types";
 import { notifyDone, ProblemAlert } from "../component/problem";
 import { Time } from "../component/time";
-import { forwardLevels, levelAt, type ForwardLevel } from "../log";
+import { levelAt, levelChoices, type ForwardLevel, type LevelChoice } from "../log";
 import { isGone } from "../state";
 import { LogView } from "./log-view";
 
@@ -39,6 +39,7 @@ function Forwarding({ device }: { device: Device }) {
       <Group justify="space-between" gap="sm">
         <Stack gap={2} flex="1 1 240px">
           <Text size="sm" fw={600}>{level === "off" ? t("log.forwardsNone") : t("log.forwards", { level: word(level) })}</Text>
+          {setting.data.from_groups && level !== "off" && <Text size="sm" c="dimmed">{t("log.fromGroups")}</Text>}
           {until && <Text size="sm" c="dimmed" component="div">{t("log.then", { level: word(after ?? "off") })} <Time at={until} /></Text>}
           {!setting.data.allowed && <Text size="sm" c="dimmed">{t("log.denied")}</Text>}
           <Dropped setting={setting.data} />
@@ -46,7 +47,7 @@ function Forwarding({ device }: { device: Device }) {
         {!isGone(device.state) && <Button variant="default" size="xs" onClick={change.open}>{t("log.change")}</Button>}
       </Group>
       <Modal opened={changing} onClose={change.close} title={t("log.changeTitle", { hostname: device.hostname || device.id })} closeButtonProps={{ "aria-label": t("common.close") }}>
-        <LevelForm device={device} level={level} standing={after ?? level} onClose={change.close} />
+        <LevelForm device={device} level={setting.data.from_groups ? "groups" : level} onClose={change.close} />
       </Modal>
     </Card>
   );
@@ -75,22 +76,22 @@ function useEnd(until: string | null | undefined): number {
   return now;
 }
 
-function LevelForm({ device, level, standing, onClose }: { device: Device; level: ForwardLevel; standing: ForwardLevel; onClose: () => void }) {
+function LevelForm({ device, level, onClose }: { device: Device; level: LevelChoice; onClose: () => void }) {
   const { t } = useTranslation();
   const client = useQueryClient();
-  const word = (l: ForwardLevel) => t(`log.level_${l}`);
-  const [next, setNext] = useState<ForwardLevel>(level === "off" ? "debug" : level);
+  const [next, setNext] = useState<LevelChoice>(level === "off" || level === "groups" ? "debug" : level);
   const [span, setSpan] = useState<Span>("hour");
-  const [after, setAfter] = useState<ForwardLevel>(standing);
+  // Empty: what was set for good before.
+  const [after, setAfter] = useState<LevelChoice | "">("");
   const set = useMutation({
-    mutationFn: () => api.setLog(device.id, { level: next, ...(SPANS[span] > 0 ? { for_seconds: SPANS[span], after } : {}) }),
+    mutationFn: () => api.setLog(device.id, { level: next, ...(SPANS[span] > 0 ? { for_seconds: SPANS[span], ...(after && { after }) } : {}) }),
     onSuccess: () => {
       notifyDone(device.connected ? t("log.changed") : t("log.changedLater", { hostname: device.hostname || device.id }));
       onClose();
     },
     onSettled: () => void client.invalidateQueries({ queryKey: ["device-log"] }),
   });
-  const levels = forwardLevels.map((l) => ({ value: l, label: word(l) }));
+  const levels = levelChoices.map((l) => ({ value: l as string, label: t(`log.level_${l}`) }));
   return (
     <form
       onSubmit={(e) => {
@@ -101,9 +102,9 @@ function LevelForm({ device, level, standing, onClose }: { device: Device; level
       <Stack>
         <ProblemAlert error={set.error} />
         <Text size="sm">{t("log.changeText")}</Text>
-        <NativeSelect label={t("log.level")} data={levels} value={next} onChange={(e) => setNext(e.currentTarget.value as ForwardLevel)} data-autofocus />
+        <NativeSelect label={t("log.level")} data={levels} value={next} onChange={(e) => setNext(e.currentTarget.value as LevelChoice)} data-autofocus />
         <NativeSelect label={t("log.for")} data={(Object.keys(SPANS) as Span[]).map((s) => ({ value: s, label: t(`log.for_${s}`) }))} value={span} onChange={(e) => setSpan(e.currentTarget.value as Span)} />
-        {SPANS[span] > 0 && <NativeSelect label={t("log.after")} data={levels} value={after} onChange={(e) => setAfter(e.currentTarget.value as ForwardLevel)} />}
+        {SPANS[span] > 0 && <NativeSelect label={t("log.after")} data={[{ value: "", label: t("log.asBefore") }, ...levels]} value={after} onChange={(e) => setAfter(e.currentTarget.value as LevelChoice | "")} />}
         <Group justify="flex-end">
           <Button variant="default" onClick={onClose}>{t("common.cancel")}</Button>
           <Button type="submit" loading={set.isPending}>{t("common.save")}</Button>

@@ -35,7 +35,7 @@ export function LogView({ deviceId }: { deviceId?: string }) {
     api.logs,
     { device_id: device, q, task, level, from: localTime(from), to: live ? undefined : localTime(to) },
     LINES,
-    live && !device ? EVERY_MS : undefined,
+    { everyMs: live && !device ? EVERY_MS : undefined, forget: true },
   );
   const follow = useFollow(device, live);
   const active = [deviceId ? "" : device, q, task, level, from, to].some((v) => v !== "");
