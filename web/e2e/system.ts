@@ -9,7 +9,7 @@ import { promisify } from "node:util";
 
 const run = promisify(execFile);
 const bin = process.env.MUSTER_BIN ?? path.resolve(import.meta.dirname, "../../bin");
-const DEADLINE_MS = 30_000;
+const DEADLINE_MS = 60_000;
 const POLL_MS = 100;
 
 export class System {

@@ -1,4 +1,4 @@
-import { QueryClient } from "@tanstack/react-query";
+import { QueryClient, QueryObserver } from "@tanstack/react-query";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Nudges, parseEvent, SETTLE_MS } from "./live";
 import { keys } from "./query";
@@ -51,6 +51,25 @@ describe("Nudges", () => {
     nudges.take({ type: "log", id: "" });
     vi.advanceTimersByTime(SETTLE_MS);
     expect([followed, still].map((key) => client.getQueryState(key)?.isInvalidated)).toEqual([true, false]);
+  });
+
+  it("asks again for what was on its way for the first time", async () => {
+    const client = new QueryClient();
+    const nudges = new Nudges(client);
+    const answers: ((state: string) => void)[] = [];
+    const observer = new QueryObserver(client, { queryKey: ["deployments", "list"], queryFn: () => new Promise<string>((resolve) => answers.push(resolve)) });
+    const unsubscribe = observer.subscribe(() => undefined);
+    expect(answers).toHaveLength(1);
+    nudges.take({ type: "deployment", id: "d1" });
+    await vi.advanceTimersByTimeAsync(SETTLE_MS);
+    answers[0]?.("accepted");
+    await vi.advanceTimersByTimeAsync(SETTLE_MS);
+    expect(answers).toHaveLength(2);
+    answers[1]?.("succeeded");
+    await vi.advanceTimersByTimeAsync(SETTLE_MS);
+    expect(observer.getCurrentResult().data).toBe("succeeded");
+    expect(answers).toHaveLength(2);
+    unsubscribe();
   });
 
   it("ignores kinds it does not know, and stops when told", () => {

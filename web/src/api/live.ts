@@ -53,7 +53,16 @@ export class Nudges {
 
   private flush(): void {
     this.timer = undefined;
-    for (const kind of this.kinds) void this.client.invalidateQueries({ queryKey: [kind] });
+    for (const kind of this.kinds) {
+      // An answer that is on its way for the first time may be older than the nudge, and asking again while nothing is
+      // there yet only waits for that one.
+      for (const first of this.client.getQueryCache().findAll({ queryKey: [kind], fetchStatus: "fetching" })) {
+        if (first.state.data !== undefined) continue;
+        const again = () => void this.client.invalidateQueries({ queryKey: first.queryKey, exact: true });
+        first.promise?.then(again, () => undefined);
+      }
+      void this.client.invalidateQueries({ queryKey: [kind] });
+    }
     this.kinds.clear();
     for (const id of this.logs) {
       if (id) void this.client.invalidateQueries({ queryKey: keys.list("logs", id, "live") });
