@@ -84,7 +84,7 @@ test-web: web/node_modules/.package-lock.json ## types and unit tests of the web
 	cd web && npm test
 
 test-e2e: build $(NFPM) ## the real programs over real TLS
-	go test -count=1 -shuffle=on -timeout 14m ./scripts/e2e/...
+	go test -count=1 -shuffle=on -parallel 4 -timeout 14m ./scripts/e2e/...
 
 test-large: build ## archives of more than 4 GiB through server and agent, with an eye on memory (minutes, 24 GiB of disk)
 	MUSTER_TEST_LARGE=1 MUSTER_BIN=$(CURDIR)/bin go test -count=1 -v -timeout 30m -run '^TestLarge$$' ./scripts/e2e
