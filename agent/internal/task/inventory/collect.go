@@ -61,8 +61,8 @@ type calls struct {
 	// space is the size of the file system that is mounted at the path, and what of it is free for users
 	// without privileges, in bytes.
 	space func(path string) (total, free int64, err error)
-	// spaceLimit is how long one file system may take to answer.
-	spaceLimit time.Duration
+	// spaceOver tells when the file system that is mounted at the path has taken too long to answer.
+	spaceOver func(path string) <-chan time.Time
 	// addresses are those of each network interface.
 	addresses func() (map[string][]netip.Prefix, error)
 }
@@ -122,7 +122,7 @@ func collect(ctx context.Context, o Options, list []collector) []Section {
 	}
 	if h.calls == nil {
 		h.calls = &calls{
-			arch: runtime.GOARCH, agent: buildinfo.Version, space: space, spaceLimit: spaceLimit, addresses: addresses,
+			arch: runtime.GOARCH, agent: buildinfo.Version, space: space, spaceOver: func(string) <-chan time.Time { return time.After(spaceLimit) }, addresses: addresses,
 		}
 	}
 	var sections []Section

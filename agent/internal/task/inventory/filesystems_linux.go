@@ -167,8 +167,6 @@ func (h *host) askSpace(ctx context.Context, at string) (total, free int64, err 
 		total, free int64
 		err         error
 	}
-	ctx, cancel := context.WithTimeout(ctx, h.spaceLimit)
-	defer cancel()
 	result := make(chan answer, 1)
 	go func() {
 		var a answer
@@ -178,9 +176,10 @@ func (h *host) askSpace(ctx context.Context, at string) (total, free int64, err 
 	select {
 	case a := <-result:
 		return a.total, a.free, a.err
+	case <-h.spaceOver(at):
 	case <-ctx.Done():
-		return 0, 0, errors.New("the file system does not answer")
 	}
+	return 0, 0, errors.New("the file system does not answer")
 }
 
 // block finds the name and number of the block device under a mount; both are empty for others.

@@ -98,7 +98,7 @@ func fixtureCalls(tree sysread.Tree) *calls {
 		arch = "amd64"
 	}
 	return &calls{
-		arch: arch, agent: "1.2.3", spaceLimit: time.Minute,
+		arch: arch, agent: "1.2.3", spaceOver: func(string) <-chan time.Time { return nil },
 		space: func(path string) (total, free int64, err error) {
 			for line := range strings.Lines(string(tree.Bytes("fixture/space"))) {
 				if f := strings.Fields(line); len(f) == 3 && f[0] == path {

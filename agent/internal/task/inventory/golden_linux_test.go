@@ -69,7 +69,7 @@ func TestCollect_thisComputer(t *testing.T) {
 	known, err := addresses()
 	require.NoError(t, err)
 	o := Options{calls: &calls{
-		arch: "amd64", agent: "1.2.3", spaceLimit: time.Minute,
+		arch: "amd64", agent: "1.2.3", spaceOver: func(string) <-chan time.Time { return nil },
 		space: func(path string) (int64, int64, error) {
 			total, _, err := space(path)
 			return total, total / 2, err

@@ -22,9 +22,15 @@ func TestFilesystems_oneThatDoesNotAnswer(t *testing.T) {
 / 1000 500
 /srv 2000 500
 `)
-	never := make(chan struct{})
+	never, over := make(chan struct{}), make(chan time.Time)
+	close(over)
 	t.Cleanup(func() { close(never) })
-	o.calls.spaceLimit = 4 * time.Second // enough for the others on any machine
+	o.calls.spaceOver = func(path string) <-chan time.Time {
+		if path == "/mnt/away" {
+			return over
+		}
+		return nil
+	}
 	known := o.calls.space
 	o.calls.space = func(path string) (int64, int64, error) {
 		if path == "/mnt/away" {
