@@ -92,9 +92,9 @@ func (u *unit) inventoryTaken(now time.Time, asks int, whole bool) {
 	}
 }
 
-// dueInventory is the server whose inventory is due first, and when; nil without one.
-func (r *Resident) dueInventory() (from *unit, at time.Time) {
-	for _, u := range r.servers() {
+// dueInventory is that of the servers whose inventory is due first, and when; nil without one.
+func dueInventory(units []*unit) (from *unit, at time.Time) {
+	for _, u := range units {
 		if next, ok := u.inventoryAt(); ok && (from == nil || next.Before(at)) {
 			from, at = u, next
 		}

@@ -31,6 +31,8 @@ const (
 type outside struct {
 	folder  string
 	results modules.Results
+	work    chan struct{} // something changed that may make a module due
+	running sync.Mutex    // no module runs twice at a time, whoever asks for it
 
 	mu     sync.Mutex
 	print  string    // of the folder, when it was looked at last
@@ -49,7 +51,7 @@ type parcel struct {
 }
 
 func newOutside(dataDir, folder string) *outside {
-	o := &outside{folder: folder, results: modules.ResultsOf(dataDir)}
+	o := &outside{folder: folder, results: modules.ResultsOf(dataDir), work: make(chan struct{}, 1)}
 	o.plan = o.results.LoadPlan()
 	if names, err := o.results.Names(); err != nil || len(names) > 0 || len(o.plan.Modules) > 0 {
 		o.print = "not looked at since the start" // those that have gone are to be forgotten
@@ -122,9 +124,25 @@ func (r *Resident) keepModules(ctx context.Context) {
 	}
 }
 
-// dueModules is what is due first of the modules, and when; nil when nothing is.
+// runModules looks at the modules and runs those that are due, one after another until ctx ends.
+func (r *Resident) runModules(ctx context.Context) {
+	runTasks(ctx.Done(), r.outside.work, func() (again time.Time, ran bool) { return r.nextModule(ctx, time.Now()) })
+}
+
+// nextModule does what is due of the modules, or says when to look again.
+func (r *Resident) nextModule(ctx context.Context, now time.Time) (again time.Time, ran bool) {
+	what, due := r.dueModules()
+	if what == nil || due.After(now) {
+		return due, false
+	}
+	what(ctx)
+	return time.Time{}, true
+}
+
+// dueModules is what is due first of the modules themselves, and when; nil when nothing is.
 func (r *Resident) dueModules() (what func(context.Context), at time.Time) {
 	r.outside.mu.Lock()
+	defer r.outside.mu.Unlock()
 	if r.outside.lookAt.IsZero() {
 		if name, next := r.outside.plan.Due(); name != "" {
 			what, at = func(ctx context.Context) { r.runModule(ctx, name) }, next
@@ -132,8 +150,12 @@ func (r *Resident) dueModules() (what func(context.Context), at time.Time) {
 	} else { // before any runs
 		what, at = r.lookAtModules, r.outside.lookAt
 	}
-	r.outside.mu.Unlock()
-	for _, u := range r.servers() {
+	return what, at
+}
+
+// dueParcel is what is due first of sending what modules found to these servers, and when; nil when nothing is.
+func (r *Resident) dueParcel(units []*unit) (what func(context.Context), at time.Time) {
+	for _, u := range units {
 		u.mu.Lock()
 		due := u.parcel.due
 		u.mu.Unlock()
@@ -284,12 +306,13 @@ func (r *Resident) aside(ctx context.Context, module *protocol.ModuleTask) (task
 	if err != nil {
 		return end, fmt.Errorf("encode the task's input: %w", err)
 	}
-	what := &Task{Kind: protocol.TaskModule}
+	r.outside.running.Lock()
+	defer r.outside.running.Unlock()
+	what := Task{Kind: protocol.TaskModule}
 	if module != nil {
 		what.ID = module.Name
 	}
-	r.setRunning(looking, what)
-	defer r.setRunning(looking, nil)
+	defer r.nowRuns(looking, what)()
 	options := proc.TaskOptions{
 		Name: protocol.TaskModule, Input: input, Env: proxyEnv(os.Environ()), Limit: moduleLimit,
 		Event: func(data json.RawMessage) error {

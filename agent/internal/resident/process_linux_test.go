@@ -52,10 +52,11 @@ func marking(ctx context.Context, in task.Input, emit task.Emit, _ *slog.Logger)
 	if err := mark("begin"); err != nil {
 		return err
 	}
-	for {
-		if _, err := os.Stat(filepath.Join(in.DataDir, "hold-"+t.Kind)); err != nil {
-			break
-		}
+	holds := func(name string) bool {
+		_, err := os.Stat(filepath.Join(in.DataDir, "hold-"+name))
+		return err == nil
+	}
+	for holds(t.Kind) || holds(t.Kind+"-"+in.Server) {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

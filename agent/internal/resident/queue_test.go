@@ -31,7 +31,7 @@ func taskOf(kind string) protocol.Task {
 // kinds lists the kinds of task in the order in which the resident runs the changes.
 func kinds(r *Resident) (out []string) {
 	for {
-		u, it, _ := r.pick(changing, time.Now())
+		u, it, _ := pick(changing, r.servers(), time.Now())
 		if u == nil {
 			return out
 		}
@@ -50,11 +50,11 @@ func TestPick_changesGoInOrderOverAllServers(t *testing.T) {
 	a.postpone(item{task: begun}, time.Time{}, true)
 	require.Equal(t, []string{"deploy", "remove", "update", "uninstall", "uninstall", "deploy", "deploy"}, kinds(r), "what was begun goes first")
 
-	u, it, _ := r.pick(looking, time.Now())
+	u, it, _ := pick(looking, r.servers(), time.Now())
 	require.Same(t, a, u)
 	require.Equal(t, protocol.TaskInventory, it.task.Kind)
 	u.done(it)
-	u, _, _ = r.pick(looking, time.Now())
+	u, _, _ = pick(looking, r.servers(), time.Now())
 	require.Nil(t, u)
 }
 

@@ -1,7 +1,7 @@
 // Package resident is the small process that stays: it holds the single-instance lock of a data
 // directory, one session per server, and runs the tasks they are offered, each in a process of its own.
 // Those that change the computer run one after another over all servers; those that change nothing, as an
-// inventory, run beside them, one after another too.
+// inventory, run beside them, one after another for each server.
 //
 // It keeps no state of its own that a crash could lose: what was begun stands in the attempts' journals,
 // what was said in the spools, who we are in the identities. After a restart it goes on with what the
@@ -72,8 +72,8 @@ type Resident struct {
 	instance string
 	since    time.Time
 	lock     *proc.Lock
-	work     [looking + 1]chan struct{} // something changed that may give the lane's worker work
-	changed  chan struct{}              // the status changed
+	work     chan struct{} // something changed that may give the worker of changes work
+	changed  chan struct{} // the status changed
 	burst    *time.Timer
 	listener *local.Listener
 	parting  chan struct{} // a removal task has ended
@@ -88,8 +88,8 @@ type Resident struct {
 	units   []*unit
 	leaving map[string]bool // servers that are being let go of
 	pending pending
-	running [looking + 1]*Task // the task process that runs, by lane
-	cause   error              // for which Run or Once is to end
+	running []*runs // the task processes that run, changes first
+	cause   error   // for which Run or Once is to end
 	stop    context.CancelCauseFunc
 }
 
@@ -105,14 +105,11 @@ func New(o Options) (*Resident, error) {
 	}
 	r := &Resident{
 		o: o, log: o.Log, lock: lock, since: time.Now().UTC(),
-		changed: make(chan struct{}, 1), look: make(chan struct{}, 1), strings: make(chan struct{}, 1), parting: make(chan struct{}, 1),
+		work: make(chan struct{}, 1), changed: make(chan struct{}, 1), look: make(chan struct{}, 1), strings: make(chan struct{}, 1), parting: make(chan struct{}, 1),
 		broken: map[string]string{}, leaving: map[string]bool{},
 	}
 	r.listener = r.newListener()
 	r.outside = newOutside(o.DataDir, o.Config.ModulesPath(o.DataDir))
-	for l := range r.work {
-		r.work[l] = make(chan struct{}, 1)
-	}
 	if err := r.open(); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
@@ -150,7 +147,7 @@ func (r *Resident) newUnit(name string) (*unit, error) {
 	}
 	u := &unit{
 		name: name, store: identity.Open(r.o.DataDir, name), allowed: r.o.Config.Allowed(name),
-		later: map[string]time.Time{}, log: r.log.With("server", name), over: make(chan struct{}),
+		later: map[string]time.Time{}, log: r.log.With("server", name), over: make(chan struct{}), work: make(chan struct{}, 1),
 	}
 	inventories, err := schedule.Parse(r.o.Config.Inventory.Schedule)
 	if err != nil {
@@ -269,8 +266,8 @@ func (r *Resident) Run(ctx context.Context) error {
 	if !r.onTrial() {
 		wg.Go(func() { r.keepModules(ctx) })
 		wg.Go(func() { r.farewells(ctx, func() { r.end(ErrLeft) }) })
-		wg.Go(func() { r.runTasks(ctx, looking) })
-		wg.Go(func() { r.runTasks(ctx, changing) })
+		wg.Go(func() { r.runModules(ctx) })
+		wg.Go(func() { r.runChanges(ctx) })
 	}
 	wg.Wait()
 	r.serving.Wait()
@@ -295,10 +292,13 @@ func (r *Resident) Once(ctx context.Context) error {
 		}
 	}
 	for ctx.Err() == nil && !r.onTrial() && r.ending() == nil {
-		if _, ran := r.runNext(ctx, changing, time.Now()); ran {
+		if _, ran := r.runNext(ctx, changing, r.servers(), time.Now()); ran {
 			continue
 		}
-		if _, ran := r.runNext(ctx, looking, time.Now().Add(afterChange)); !ran {
+		if _, ran := r.runNext(ctx, looking, r.servers(), time.Now().Add(afterChange)); ran {
+			continue
+		}
+		if _, ran := r.nextModule(ctx, time.Now().Add(afterChange)); !ran {
 			break
 		}
 	}
@@ -322,8 +322,10 @@ func (r *Resident) Once(ctx context.Context) error {
 }
 
 func (r *Resident) nudge() {
-	for _, c := range r.work {
-		nudge(c)
+	nudge(r.work)
+	nudge(r.outside.work)
+	for _, u := range r.servers() {
+		nudge(u.work)
 	}
 }
 

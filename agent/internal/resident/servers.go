@@ -112,10 +112,14 @@ func (r *Resident) takeUp() (taken []*unit) {
 	return taken
 }
 
-// serve runs a server's session until ctx ends or the server is dropped.
+// serve runs a server's session, and its tasks that change nothing, until ctx ends or the server is dropped.
 func (r *Resident) serve(ctx context.Context, u *unit) {
+	whole := ctx // a task that runs when its server is dropped ends by itself
 	ctx, u.stop = context.WithCancel(ctx)
 	u.goOnStarted()
+	if !r.onTrial() {
+		r.serving.Go(func() { r.runLooks(whole, ctx.Done(), u) })
+	}
 	if r.onTrial() && r.o.Trial.Server == u.name {
 		u.session.Wake() // the next check-in may be due only when the trial is over
 	}

@@ -136,3 +136,29 @@ func TestRun_aSlowServerDisturbsNoOther(t *testing.T) {
 	b.await("the quick one is served", func() bool { return slices.Contains(b.servers["quick"].TaskStates(task.ID), "succeeded/done") })
 	require.Empty(t, b.servers["slow"].CheckIns())
 }
+
+// An inventory that one server takes for ever keeps no other server waiting for its own.
+func TestRun_inventoriesOfServersGoSideBySide(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "hung", "quick")
+	hold := filepath.Join(b.data, "hold-inventory-hung")
+	require.NoError(t, os.WriteFile(hold, nil, 0o600))
+	b.run()
+	ledger := func(line string) bool {
+		data, err := os.ReadFile(filepath.Join(b.data, "ledger"))
+		return err == nil && strings.Contains(string(data), line)
+	}
+	b.await("the inventory for the one that hangs", func() bool { return ledger("begin inventory hung") })
+	b.await("the inventory for the other", func() bool { return ledger("end inventory quick") })
+	require.False(t, ledger("end inventory hung"))
+	task := taskOf(protocol.TaskUninstall)
+	b.servers["hung"].Offer(task)
+	b.await("it is connected", func() bool { return b.servers["hung"].Sockets() == 1 })
+	b.servers["hung"].Wakeup()
+	b.await("a change for the one that hangs", func() bool {
+		return slices.Contains(b.servers["hung"].TaskStates(task.ID), "succeeded/done")
+	})
+	b.await("both are told", func() bool { return len(b.r.Status().Running) == 1 && b.r.Status().Running[0].Server == "hung" })
+	require.NoError(t, os.Remove(hold))
+	b.await("it ends", func() bool { return ledger("end inventory hung") })
+}

@@ -108,12 +108,9 @@ func (r *Resident) Status() Status {
 	}
 	r.mu.Lock()
 	s.PendingEnrollments, s.EnrollmentProblem = r.pending.lines, r.pending.problem
-	for l, what := range r.running {
-		if what == nil {
-			continue
-		}
-		if s.Running = append(s.Running, *what); lane(l) == changing {
-			s.Attempt = what.ID
+	for _, p := range r.running {
+		if s.Running = append(s.Running, p.Task); p.lane == changing {
+			s.Attempt = p.ID
 		}
 	}
 	r.mu.Unlock()

@@ -30,6 +30,7 @@ type unit struct {
 
 	stop context.CancelFunc // ends the session
 	over chan struct{}      // closed when the session has ended
+	work chan struct{}      // something changed that may give the worker of looks work
 	busy sync.WaitGroup     // tasks that run in the server's name
 
 	mu     sync.Mutex
@@ -95,7 +96,14 @@ func (i item) class() int {
 	}
 }
 
-// lane is a row of tasks that run one after another, over all servers, beside those of the other lane.
+// runs is a task process in the status.
+type runs struct {
+	Task
+	lane lane
+}
+
+// lane is a row of tasks that run one after another, beside those of the other lane: changes over all servers, the
+// others for each server.
 type lane int
 
 // The lanes.

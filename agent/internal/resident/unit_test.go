@@ -259,13 +259,13 @@ func TestPick_overAllServers(t *testing.T) {
 	r := &Resident{units: []*unit{a, b}}
 	a.offer([]protocol.Task{deployTask(6)}, nil)
 	b.offer([]protocol.Task{deployTask(4)}, nil)
-	from, it, _ := r.pick(changing, time.Now())
+	from, it, _ := pick(changing, r.servers(), time.Now())
 	require.Same(t, b, from)
 	require.Equal(t, 4, it.priority())
 	begun := deployTask(9)
 	a.postpone(item{task: begun}, time.Time{}, true)
 	a.done(item{task: a.queue[0].task})
-	from, it, _ = r.pick(changing, time.Now())
+	from, it, _ = pick(changing, r.servers(), time.Now())
 	require.Same(t, a, from)
 	require.True(t, it.started, "a begun command goes before everything")
 }

@@ -1,6 +1,7 @@
 package resident
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,10 +36,26 @@ const (
 	maxMessage = 500
 )
 
-// runTasks runs the tasks of a lane one after another until ctx ends.
-func (r *Resident) runTasks(ctx context.Context, l lane) {
-	for ctx.Err() == nil {
-		again, ran := r.runNext(ctx, l, time.Now())
+// runChanges runs the tasks that change the computer, of all servers, one after another until ctx ends.
+func (r *Resident) runChanges(ctx context.Context) {
+	runTasks(ctx.Done(), r.work, func() (time.Time, bool) { return r.runNext(ctx, changing, r.servers(), time.Now()) })
+}
+
+// runLooks runs the tasks of one server that change nothing, one after another until over is closed. Each server
+// has a row of its own: one that takes minutes to take an inventory keeps no other waiting.
+func (r *Resident) runLooks(ctx context.Context, over <-chan struct{}, u *unit) {
+	runTasks(over, u.work, func() (time.Time, bool) { return r.runNext(ctx, looking, []*unit{u}, time.Now()) })
+}
+
+// runTasks calls next again and again, when it did nothing not before something changed or its time has come.
+func runTasks(over, changed <-chan struct{}, next func() (again time.Time, ran bool)) {
+	for {
+		select {
+		case <-over:
+			return
+		default:
+		}
+		again, ran := next()
 		if ran {
 			continue
 		}
@@ -47,17 +64,17 @@ func (r *Resident) runTasks(ctx context.Context, l lane) {
 			timer = time.After(time.Until(again))
 		}
 		select {
-		case <-ctx.Done():
-		case <-r.work[l]:
+		case <-over:
+		case <-changed:
 		case <-timer:
 		}
 	}
 }
 
-// runNext runs what is to run now, or says when to look again. What servers ask for goes before what the
-// agent does by itself.
-func (r *Resident) runNext(ctx context.Context, l lane, now time.Time) (again time.Time, ran bool) {
-	u, it, again := r.pick(l, now)
+// runNext runs what is to run now for these servers, or says when to look again. What servers ask for goes before
+// what the agent does by itself.
+func (r *Resident) runNext(ctx context.Context, l lane, units []*unit, now time.Time) (again time.Time, ran bool) {
+	u, it, again := pick(l, units, now)
 	if u != nil {
 		if release, ok := r.hold(u); ok {
 			r.runTask(ctx, u, it)
@@ -68,8 +85,8 @@ func (r *Resident) runNext(ctx context.Context, l lane, now time.Time) (again ti
 	if l != looking {
 		return again, false
 	}
-	what, due := r.dueModules()
-	if from, at := r.dueInventory(); from != nil && (what == nil || !at.After(due)) { // the most overdue of all
+	what, due := r.dueParcel(units)
+	if from, at := dueInventory(units); from != nil && (what == nil || !at.After(due)) { // the most overdue of all
 		what, due = func(ctx context.Context) {
 			if release, ok := r.hold(from); ok {
 				r.takeInventory(ctx, from)
@@ -90,9 +107,9 @@ func (r *Resident) runNext(ctx context.Context, l lane, now time.Time) (again ti
 	return again, false
 }
 
-// pick chooses over all servers: begun commands first, then by kind and priority, then in the servers' order.
-func (r *Resident) pick(l lane, now time.Time) (from *unit, best item, again time.Time) {
-	for _, u := range r.servers() {
+// pick chooses over several servers: begun commands first, then by kind and priority, then in the servers' order.
+func pick(l lane, units []*unit, now time.Time) (from *unit, best item, again time.Time) {
+	for _, u := range units {
 		it, ok, at := u.next(l, now)
 		switch {
 		case !ok:
@@ -302,8 +319,11 @@ func (r *Resident) process(ctx context.Context, u *unit, it item) (task.End, err
 	if err != nil {
 		return end, fmt.Errorf("encode the task's input: %w", err)
 	}
-	r.setRunning(it.lane(), &Task{Server: u.name, Kind: it.task.Kind, ID: it.id()})
-	defer r.setRunning(it.lane(), nil)
+	if it.task.Module != nil {
+		r.outside.running.Lock()
+		defer r.outside.running.Unlock()
+	}
+	defer r.nowRuns(it.lane(), Task{Server: u.name, Kind: it.task.Kind, ID: it.id()})()
 	wanted, withdraw := context.WithCancelCause(ctx)
 	defer withdraw(nil)
 	p := u.begin(it, func() { withdraw(errWithdrawn) })
@@ -442,9 +462,18 @@ func proxyEnv(environ []string) []string {
 	return out
 }
 
-func (r *Resident) setRunning(l lane, what *Task) {
+// nowRuns puts a task into the status until over is called.
+func (r *Resident) nowRuns(l lane, what Task) (over func()) {
 	r.mu.Lock()
-	r.running[l] = what
-	r.mu.Unlock()
+	defer r.mu.Unlock()
+	p := &runs{Task: what, lane: l}
+	r.running = append(r.running, p)
+	slices.SortStableFunc(r.running, func(a, b *runs) int { return cmp.Compare(a.lane, b.lane) })
 	r.statusChanged()
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.running = slices.DeleteFunc(r.running, func(other *runs) bool { return other == p })
+		r.statusChanged()
+	}
 }
