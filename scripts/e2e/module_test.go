@@ -135,6 +135,12 @@ func TestModule_examples(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(tree, name, "file"), bytes.Repeat([]byte("x"), size), 0o600))
 	}
 	a.example(t, "large-directories", map[string]any{"path": tree, "minimum_bytes": 1 << 20, "most": 100})
+	tried := succeed(t, nil, "muster-agent", "module", "run", filepath.Join(a.data, "modules", "large-directories"), "--parameters", `{"most":1}`)
+	require.Equal(t, 1, strings.Count(tried, "\n"), tried)
+	require.Contains(t, tried, `"key":"`+tree+`"`)
+	r := command(t, nil, "muster-agent", "module", "run", filepath.Join(a.data, "modules", "large-directories"), "--parameters", `{"most":0}`)
+	require.Equal(t, 1, r.code)
+	require.Contains(t, r.stderr, "does not take these parameters")
 	a.run(t)
 
 	received := func(one section) bool { return one.ReceivedAt != nil && one.Problem == "" }
@@ -177,7 +183,7 @@ func TestModule_examples(t *testing.T) {
 	task = s.runModule(t, a, "unknown", nil, "refused")
 	require.Equal(t, "no_module", task.Reason)
 
-	r := s.muster(t, "device", "module", "run", a.device, "large-directories", "--param", "most=1", "--wait", "--timeout", "1m")
+	r = s.muster(t, "device", "module", "run", a.device, "large-directories", "--param", "most=1", "--wait", "--timeout", "1m")
 	require.Zero(t, r.code, r.stderr)
 	require.Contains(t, r.stdout, "SIZE")
 	require.Contains(t, r.stdout, "MiB")
@@ -195,6 +201,56 @@ func TestModule_examples(t *testing.T) {
 	})
 	require.Contains(t, s.sections(t, a.device), "module-large-directories")
 	a.awaitNoModuleProcess(t)
+}
+
+// TestModule_documentation: the module that docs/modules.md writes in ten minutes runs as it stands there.
+func TestModule_documentation(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/modules.md")
+	require.NoError(t, err)
+	_, rest, _ := strings.Cut(string(text), "```json\n")
+	manifest, rest, _ := strings.Cut(rest, "```")
+	_, rest, found := strings.Cut(rest, "```text\n#!/bin/sh")
+	script, _, _ := strings.Cut(rest, "```")
+	require.True(t, found)
+	a := &agent{data: t.TempDir()}
+	folder := a.place(t, "kernel-messages", map[string][]byte{"module.json": []byte(manifest), "run.sh": []byte("#!/bin/sh" + script)})
+	out := succeed(t, nil, "muster-agent", "module", "run", folder, "--parameters", `{"levels":"crit,err"}`)
+	require.Equal(t, 2, strings.Count(out, `"count":`), out)
+}
+
+// TestModule_severalServers: what a module finds goes to each server that may have it; one that is away gets it when it
+// is back, and disturbs no other.
+func TestModule_severalServers(t *testing.T) {
+	t.Parallel()
+	open, denied, away := startServer(t, ""), startServer(t, ""), startServer(t, "")
+	a := enroll(t, open, open.enrollment(t))
+	ids := map[*server]string{open: a.device, denied: a.enrollAs(t, denied, "denied"), away: a.enrollAs(t, away, "away")}
+	a.configure(t, map[string]any{"servers": []map[string]any{{"name": "denied", "tasks_allowed": []string{"inventory"}}}})
+	away.stop(t)
+	a.module(t, "counts", `echo '{"row":{"key":"a","name":"A","size":5}}' >&3`, nil)
+	a.run(t)
+	has := func(s *server) func() (bool, string) {
+		return func() (bool, string) {
+			one, there := s.sections(t, ids[s])["module-counts"]
+			return there && one.Rows == 1, tail(a.output(), 4<<10)
+		}
+	}
+	await(t, "the rows at the first server", has(open))
+	await(t, "an inventory at the one that may have nothing else", func() (bool, string) {
+		_, there := denied.sections(t, ids[denied])["cpus"]
+		return there, tail(a.output(), 4<<10)
+	})
+	var task serverTask
+	denied.call(t, "POST", "/devices/"+ids[denied]+"/modules/counts/run", map[string]any{}, &task)
+	require.Equal(t, "not_allowed", denied.awaitTask(t, task.ID, "refused").Reason)
+	require.NotContains(t, denied.sections(t, ids[denied]), "module-counts")
+
+	away.launch(t)
+	a.stop(t)
+	a.run(t) // it need not wait for the growing pauses
+	await(t, "the rows at the server that was away", has(away))
+	require.NotContains(t, denied.sections(t, ids[denied]), "module-counts")
 }
 
 // TestModule_bad: whatever a module does wrong, it is ended with all that it started, its section says why and keeps

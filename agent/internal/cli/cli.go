@@ -52,6 +52,7 @@ const usage = `muster-agent: inventory and software deployment, the part on the 
   muster-agent status [--data DIR] [--json]   how the agent stands
   muster-agent log    [--data DIR] [-f] [--lines N] [--task TASK] [--level LEVEL]   the end of the log; -f: and what comes
   muster-agent inventory [--sections NAME,…] [--processes]   print what an inventory finds, and send nothing
+  muster-agent module run FOLDER [--parameters JSON]   run a module that you write, print its rows, and send nothing
   muster-agent service install|uninstall|start|stop|status [--data DIR]   the agent as a service, where no package made it one
   muster-agent uninstall [--data DIR] [--force]   tell the servers goodbye and leave this computer; --force: do not tell
   muster-agent version
@@ -131,6 +132,8 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		return printLog(ctx, rest, stdout)
 	case "inventory":
 		return printInventory(ctx, rest, stdout)
+	case "module":
+		return tryModule(ctx, rest, stdout, stderr)
 	case "service":
 		return manage(ctx, rest, stdout)
 	case "uninstall":

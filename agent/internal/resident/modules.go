@@ -249,6 +249,15 @@ func (u *unit) sendSoon(at time.Time, again bool) {
 	}
 }
 
+// answered says that the server has answered: what it could not take before is sent now.
+func (u *unit) answered(now time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if p := &u.parcel; p.problem != "" && p.due.After(now) {
+		p.due = now
+	}
+}
+
 // sendModules sends one server what modules found.
 func (r *Resident) sendModules(ctx context.Context, u *unit) {
 	release, ok := r.hold(u)

@@ -181,6 +181,7 @@ func (r *Resident) newUnit(name string) (*unit, error) {
 			Attempts: u.unfinished,
 			Offer: func(tasks []protocol.Task, untrusted error) {
 				u.offer(tasks, untrusted)
+				u.answered(time.Now())
 				r.nudge()
 				nudge(r.look)
 			},

@@ -321,3 +321,21 @@ func TestUnit_whatWaitedForTrustGoesOnAtOnce(t *testing.T) {
 	_, ok, _ = u.next(changing, now)
 	require.True(t, ok)
 }
+
+// What a server could not take waits for growing pauses, but no longer than until the server answers.
+func TestUnit_sendsWhatModulesFoundWhenTheServerAnswers(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	u := &unit{allowed: []string{protocol.TaskInventory}}
+	u.sendSoon(now, false)
+	require.Zero(t, u.parcel.due, "the server may not have it")
+	u.allowed = append(u.allowed, protocol.TaskModule)
+	u.answered(now)
+	require.Zero(t, u.parcel.due, "there is nothing to send")
+	u.parcel.due, u.parcel.problem = now.Add(time.Hour), "no route to host"
+	u.answered(now)
+	require.Equal(t, now, u.parcel.due)
+	u.sendSoon(now.Add(time.Minute), true)
+	require.Equal(t, now, u.parcel.due, "it is due already")
+	require.True(t, u.parcel.again)
+}

@@ -186,19 +186,26 @@ func (r *Resident) runTask(ctx context.Context, u *unit, it item) {
 			u.log.Info("a priority-0 package did not succeed: the rest waits for the next check-in", "held", n)
 		}
 	}
-	if !before && it.task.Kind == protocol.TaskInventory && end.State == protocol.StateSucceeded {
+	if !before {
+		r.follow(ctx, u, it, end, asks)
+	}
+	r.settled()
+}
+
+// follow does what follows from a task that has just come to its end. asks is how often inventories had been asked for
+// when it began.
+func (r *Resident) follow(ctx context.Context, u *unit, it item, end task.End, asks int) {
+	switch {
+	case it.task.Kind == protocol.TaskModule:
+		r.resultsChanged()
+	case it.task.Kind == protocol.TaskInventory && end.State == protocol.StateSucceeded:
 		u.mu.Lock()
 		u.inventoryTaken(time.Now(), asks, it.task.Inventory == nil || len(it.task.Inventory.Sections) == 0)
 		u.savePlan()
 		u.mu.Unlock()
-	}
-	if !before && it.task.Kind == protocol.TaskModule {
-		r.resultsChanged()
-	}
-	if !before && protocol.Changes(it.task.Kind) {
+	case protocol.Changes(it.task.Kind):
 		r.changedBy(ctx, u, end.State)
 	}
-	r.settled()
 }
 
 // changedBy looks at the computer anew after a change of it, and asks the server what is next.

@@ -24,7 +24,7 @@ func encodeColumns(h protocol.SectionHead) string {
 	var out strings.Builder
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
-	if enc.Encode(columns) != nil { // texts alone: they can always be
+	if err := enc.Encode(columns); err != nil { // they are texts alone, which can always be
 		return "[]"
 	}
 	return strings.TrimSpace(out.String())

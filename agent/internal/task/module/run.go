@@ -254,7 +254,7 @@ func (c *collection) say(level slog.Level, text string) {
 	ok := c.logged <= maxLines
 	c.mu.Unlock()
 	if ok {
-		c.log.Log(context.Background(), level, sysread.CleanTo(text, maxLine))
+		c.log.Log(context.Background(), level, "module says", "text", sysread.CleanTo(text, maxLine))
 	}
 }
 
