@@ -65,6 +65,7 @@ func BenchmarkSearch(b *testing.B) {
 		}
 		for name, f := range map[string]devicelog.Filter{
 			"all": {Text: "needle", Limit: 50}, "device": {DeviceID: one, Text: "needle", Limit: 50}, "newest": {Limit: 50}, "errors": {Level: "error", Limit: 50},
+			"half": {To: now.Add(5 * time.Second), Limit: 50},
 		} {
 			b.Run(dialect+"/"+name, func(b *testing.B) {
 				for b.Loop() {
