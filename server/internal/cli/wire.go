@@ -147,7 +147,7 @@ func (s *Server) describe(context.Context) (about.Server, error) {
 func (s *Server) background(ctx context.Context) {
 	p := &s.parts
 	for _, run := range []func(context.Context){
-		s.CA.Run, p.users.RunCleanup, p.audit.RunCleanup, p.blobs.Run, p.devices.Run, p.groups.Run, p.deploy.Run, p.tasks.Run,
+		s.CA.Run, p.users.RunCleanup, p.audit.RunCleanup, p.blobs.Run, p.devices.Run, p.groups.Run, p.deploy.Run, p.tasks.Run, p.release.Run,
 		p.tasks.RunCleanup, p.events.Run, p.inventory.Run, p.software.Run, p.logs.Run, giveBackMemory,
 	} {
 		s.running.Go(func() { run(ctx) })

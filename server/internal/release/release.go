@@ -4,9 +4,10 @@
 // signs none. It is registered when its signature counts by the newest trust document and every build is,
 // fragment by fragment and byte by byte of the program, what the server's own cut of the uploads says. From
 // then on nothing of it changes but that it may be retired. Document and references to fragments are written
-// in one transaction: after a crash a release is there whole or not at all. An update is a task (package
-// task), which the device carries out after it has verified the document itself. The admin API calls it,
-// agentapi hands envelopes to devices, and group asks it to bring those who join to a release.
+// in one transaction: after a crash a release is there whole or not at all, and what a crash left undone of a
+// retirement Run makes good. An update is a task (package task), which the device carries out after it has
+// verified the document itself. The admin API calls the package, agentapi hands envelopes to devices, and
+// group asks it to bring those who join to a release.
 package release
 
 import (
@@ -88,7 +89,7 @@ type Options struct {
 	Notify func(releaseID string) // tells browsers
 }
 
-// Service is the feature. Make it with New.
+// Service is the feature. Make it with New and run Run once.
 type Service struct {
 	rows   rows
 	blobs  Blobs
@@ -180,13 +181,25 @@ func (s *Service) Retire(ctx context.Context, id string) (Release, error) {
 	if err != nil {
 		return Release{}, err
 	}
-	// Also of one that was retired before: a crash may have come in between.
 	if err := s.tasks.EndUpdates(context.WithoutCancel(ctx), row.ID, s.actor(ctx)); err != nil {
 		return Release{}, err
 	}
 	s.log.InfoContext(ctx, "release retired", "release", row.ID, "version", row.Version)
 	s.notify(row.ID)
 	return s.view(row)
+}
+
+// Run ends the updates to releases that were retired right before a crash. It is called once.
+func (s *Service) Run(ctx context.Context) {
+	ids, err := s.rows.retired(ctx)
+	for _, id := range ids {
+		if err == nil {
+			err = s.tasks.EndUpdates(ctx, id, "the server")
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		s.log.WarnContext(ctx, "end updates to retired releases", "err", err)
+	}
 }
 
 // view is the row as the rest of the program sees it.

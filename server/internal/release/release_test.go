@@ -32,12 +32,16 @@ import (
 
 // tasks remember what they were asked for.
 type tasks struct {
-	asked []task.UpdateRequest
-	ended []string
+	asked  []task.UpdateRequest
+	ended  []string
+	during func() // while tasks are made
 }
 
 func (s *tasks) Update(_ context.Context, req task.UpdateRequest) (task.Updates, error) {
 	s.asked = append(s.asked, req)
+	if s.during != nil {
+		s.during()
+	}
 	return task.Updates{BatchID: "b", Made: len(req.DeviceIDs)}, nil
 }
 
@@ -288,6 +292,18 @@ func TestUpdate_onlyToWhatDevicesWouldTake(t *testing.T) {
 		_, err = e.Retire(t.Context(), second.Document.ID)
 		require.NoError(t, err)
 		refused(second.Document.ID, "retired")
+		e.tasks.ended = nil
+		e.Run(t.Context())
+		require.Equal(t, []string{second.Document.ID + " by the server"}, e.tasks.ended, "what a crash left undone")
+		fourth := e.register(t, "1.4.0")
+		e.tasks.during = func() {
+			_, err := e.Retire(t.Context(), fourth.Document.ID)
+			require.NoError(t, err)
+		}
+		_, err = e.Update(t.Context(), release.UpdateRequest{ReleaseID: fourth.Document.ID, DeviceIDs: []string{"d"}, By: "bob"})
+		require.True(t, fault.Is(err, fault.Conflict), "%v", err)
+		require.Contains(t, e.tasks.ended, fourth.Document.ID+" by bob", "the tasks that were just made end")
+		e.tasks.during = nil
 		e.pass(doc.DefaultExpiry + time.Hour)
 		refused(third.Document.ID, "expired")
 		require.NoError(t, e.trust.RemoveKey(t.Context(), e.signer.ID()))

@@ -126,6 +126,15 @@ func (r rows) retire(ctx context.Context, id string, now time.Time) (*releaseRow
 	return row, err
 }
 
+// retired lists the releases that are.
+func (r rows) retired(ctx context.Context) ([]string, error) {
+	var ids []string
+	if err := r.db.With(ctx).Model(&releaseRow{}).Where("state = ?", string(Retired)).Order("id").Pluck("id", &ids).Error; err != nil {
+		return nil, fmt.Errorf("list retired releases: %w", err)
+	}
+	return ids, nil
+}
+
 // offered fails unless the envelope is that of an active release.
 func (r rows) offered(ctx context.Context, digest string) error {
 	var found []string

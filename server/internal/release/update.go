@@ -38,10 +38,27 @@ func (s *Service) Update(ctx context.Context, req UpdateRequest) (task.Updates, 
 			return task.Updates{}, err
 		}
 	}
-	return s.tasks.Update(ctx, task.UpdateRequest{
-		DeviceIDs: devices, Release: r.Document, Envelope: r.Envelope, ProbationSeconds: req.ProbationSeconds, By: req.By,
-		Fitting: req.GroupID != "",
+	return s.start(ctx, r, task.UpdateRequest{
+		DeviceIDs: devices, ProbationSeconds: req.ProbationSeconds, By: req.By, Fitting: req.GroupID != "",
 	})
+}
+
+// start makes the tasks. Should the release be retired at the same moment, either Retire sees the tasks, or it is
+// seen here that it was.
+func (s *Service) start(ctx context.Context, r Release, req task.UpdateRequest) (task.Updates, error) {
+	req.Release, req.Envelope = r.Document, r.Envelope
+	done, err := s.tasks.Update(ctx, req)
+	if err != nil || done.Made == 0 {
+		return done, err
+	}
+	row, err := s.rows.find(ctx, r.Document.ID)
+	if err == nil && row.State != string(Active) {
+		if err := s.tasks.EndUpdates(context.WithoutCancel(ctx), row.ID, req.By); err != nil {
+			return done, err
+		}
+		return done, fault.New(fault.Conflict, "release %s was retired meanwhile", row.Version)
+	}
+	return done, err
 }
 
 func (s *Service) members(ctx context.Context, groupID string) ([]string, error) {
@@ -69,8 +86,6 @@ func (s *Service) EnsureUpdate(ctx context.Context, releaseID string, deviceIDs 
 	if err := r.usable(s.now()); err != nil {
 		return err
 	}
-	_, err = s.tasks.Update(ctx, task.UpdateRequest{
-		DeviceIDs: deviceIDs, Release: r.Document, Envelope: r.Envelope, By: "a group's release", Fitting: true, Once: true,
-	})
+	_, err = s.start(ctx, r, task.UpdateRequest{DeviceIDs: deviceIDs, By: "a group's release", Fitting: true, Once: true})
 	return err
 }
