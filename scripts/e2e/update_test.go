@@ -93,7 +93,7 @@ func TestUpdate_refused(t *testing.T) {
 }
 
 // TestUpdate_cannotReachTheServer: the new agent runs, holds the data directory, and never checks in. When its
-// probation is over the old one returns.
+// probation is over the old one returns. To stop the service on the way changes nothing but the time that is left.
 func TestUpdate_cannotReachTheServer(t *testing.T) {
 	t.Parallel()
 	if out, err := exec.Command("unshare", "-n", "true").CombinedOutput(); err != nil {
@@ -101,7 +101,14 @@ func TestUpdate_cannotReachTheServer(t *testing.T) {
 	}
 	a := newUpdatable(t, startServer(t, ""), 0)
 	lost := agentScript(agentVersion(1), "exec unshare -n '"+agentProgram(t, 1)+`' "$@"`)
-	task := a.update(t, a.releases.make(t, agentVersion(1), lost, nil), 10)
+	id := a.ask(t, a.releases.make(t, agentVersion(1), lost, nil), 15)
+	await(t, "the trial", func() (bool, string) {
+		s := a.status(t)
+		return s.Launch.Trial.Attempts == 1 && s.Version == agentVersion(1) && !s.Stopped, fmt.Sprintf("%+v", s)
+	})
+	a.stop(t) // a clean end
+	a.start(t)
+	task := a.awaitUpdate(t, id)
 	require.Equal(t, "failed/probation rolled_back", task.story(), task.Message)
 	a.works(t, 0)
 	require.Contains(t, succeed(t, nil, a.installed, "status", "--data", a.data), "last update: from "+agentVersion(0)+" to "+agentVersion(1)+", rolled back")
@@ -373,6 +380,11 @@ type programStatus struct {
 	Program struct {
 		Slot string `json:"slot"`
 	} `json:"program"`
+	Launch struct {
+		Trial struct {
+			Attempts int `json:"attempts"`
+		} `json:"trial"`
+	} `json:"launch"`
 }
 
 func (a *updatable) status(t *testing.T) (s programStatus) {

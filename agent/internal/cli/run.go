@@ -20,7 +20,7 @@ import (
 func run(ctx context.Context, args []string, stderr io.Writer) error {
 	resident.Tune()
 	serve := func(ctx context.Context) error {
-		return launched(ctx, "run", args, stderr, func(ctx context.Context, p launch.Program) error {
+		err := launched(ctx, "run", args, stderr, func(ctx context.Context, p launch.Program) error {
 			for {
 				// Begins anew after a server was left: that is rare, and nothing then lingers in this process.
 				err := withResident("run", args, stderr, p, func(r *resident.Resident) error { return r.Run(ctx) })
@@ -29,6 +29,10 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 				}
 			}
 		})
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			return nil // told to end while another agent was on trial
+		}
+		return err
 	}
 	if launch.Leashed() {
 		return serve(ctx) // it is the launcher to whom a service manager speaks

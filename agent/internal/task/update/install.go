@@ -17,6 +17,7 @@ import (
 	"github.com/muster/muster/agent/internal/task/fetch"
 	"github.com/muster/muster/packages/archive"
 	"github.com/muster/muster/packages/atomicfile"
+	"github.com/muster/muster/packages/logging"
 	"github.com/muster/muster/packages/protocol"
 	"github.com/muster/muster/packages/release"
 )
@@ -76,6 +77,11 @@ func (u *updating) install(ctx context.Context) error {
 	}
 	if _, err := launch.Stage(u.in.DataDir, u.in.Program.Slot, u.trial()); err != nil {
 		return fmt.Errorf("stage agent %s: %w", u.doc.Version, err)
+	}
+	if !u.in.KeepFragments { // of no use any more; after a crash before the next line they are fetched again
+		if err := u.fetching().Drop(); err != nil {
+			u.log.Warn("remove the fragments of a release", logging.Err, err)
+		}
 	}
 	if err := u.record(&verdict{state: protocol.StateStarted, message: fmt.Sprintf("restarting into agent %s", u.doc.Version)}); err != nil {
 		return err
@@ -178,7 +184,7 @@ func (u *updating) word(ctx context.Context, program string) error {
 func (u *updating) judged() error {
 	s, err := launch.Load(u.in.DataDir)
 	if err != nil {
-		u.log.Error("the launcher's state is lost", "err", err)
+		u.log.Error("the launcher's state is lost", logging.Err, err)
 	}
 	if s.Last != nil && s.Last.Task == u.in.Task.ID {
 		return u.outcome(*s.Last)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/muster/muster/agent/internal/agenttest"
 	"github.com/muster/muster/agent/internal/facts"
+	"github.com/muster/muster/agent/internal/fragments"
 	"github.com/muster/muster/agent/internal/identity"
 	"github.com/muster/muster/agent/internal/launch"
 	"github.com/muster/muster/agent/internal/proc"
@@ -252,6 +253,9 @@ func TestRun_crashAtEveryRecord(t *testing.T) {
 				Task: tk.ID, Server: "test", From: "1.0.0", Armed: true, ProbationMS: 77_000,
 			}, *s.Trial)
 			require.NoError(t, s.Trial.Check(d.data))
+			left, err := os.ReadDir(fragments.Dir(d.data, false))
+			require.NoError(t, err)
+			require.Empty(t, left, "fragments that nobody needs")
 			require.True(t, d.finish(t, tk).end.Restart, "until the launcher has judged, it is to judge")
 
 			d.conclude(t, tk, protocol.UpdateInstalled, protocol.ReasonDone)
