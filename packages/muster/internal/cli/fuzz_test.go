@@ -192,3 +192,24 @@ func fixedKey(t testing.TB) trust.PrivateKey {
 	require.NoError(t, err)
 	return key
 }
+
+// --since is a time that the server can read, or the command says what is wrong.
+func FuzzSince(f *testing.F) {
+	f.Add("24h")
+	f.Add("2026-12-01T22:00:00+05:00")
+	f.Add("-1h")
+	f.Add("9999-12-31T23:59:59-23:59")
+	f.Fuzz(func(t *testing.T, since string) {
+		a := &app{World: World{Now: time.Now}}
+		q, err := a.logQuery(logFlags{since: since})
+		if err != nil {
+			var u usageError
+			require.ErrorAs(t, err, &u)
+			return
+		}
+		if since != "" {
+			_, err = time.Parse(time.RFC3339, q.Get("from"))
+			require.NoError(t, err)
+		}
+	})
+}

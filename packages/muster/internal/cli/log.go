@@ -100,7 +100,10 @@ func (a *app) logQuery(f logFlags) (url.Values, error) {
 			}
 			t = a.Now().Add(-d)
 		}
-		q.Set("from", t.UTC().Format(time.RFC3339Nano))
+		if t = t.UTC(); t.Year() < 1 || t.Year() > 9999 {
+			return nil, usage("--since %q is no time that can be written", f.since)
+		}
+		q.Set("from", t.Format(time.RFC3339Nano))
 	}
 	return q, nil
 }
