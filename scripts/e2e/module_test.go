@@ -123,6 +123,15 @@ func (a *agent) awaitNoModuleProcess(t *testing.T) {
 	})
 }
 
+// awaitStatus waits until the agent says something of itself; it writes that down once a second at most.
+func (a *agent) awaitStatus(t *testing.T, says string) {
+	t.Helper()
+	await(t, "the status to say "+says, func() (bool, string) {
+		status := succeed(t, nil, "muster-agent", "status", "--data", a.data)
+		return strings.Contains(status, says), status
+	})
+}
+
 // TestModule_examples: the examples run by themselves and when asked, and their rows are on the server with types;
 // parameters that a schema does not allow are refused; modules come and go while the agent runs.
 func TestModule_examples(t *testing.T) {
@@ -192,7 +201,7 @@ func TestModule_examples(t *testing.T) {
 		r := s.muster(t, "device", "module", "list", a.device)
 		return strings.Contains(r.stdout, "large-directories") && strings.Contains(r.stdout, "listening-ports"), r.stdout
 	})
-	require.Contains(t, succeed(t, nil, "muster-agent", "status", "--data", a.data), "module listening-ports 1.0  last ")
+	a.awaitStatus(t, "module listening-ports 1.0  last ")
 
 	require.NoError(t, os.Rename(filepath.Join(a.data, "modules", "listening-ports"), filepath.Join(t.TempDir(), "gone")))
 	await(t, "the section of a module that has gone to be gone", func() (bool, string) {
@@ -261,7 +270,7 @@ func TestModule_bad(t *testing.T) {
 	a := enroll(t, s, s.enrollment(t))
 	row := `echo '{"row":{"key":"a","name":"A","size":5}}' >&3` + "\n"
 	a.module(t, "good", row+`echo '{"problem":"half of it is missing"}' >&3`, nil)
-	a.module(t, "eats", row+`(head -c 300000000 /dev/zero; sleep 600) | tail -c +2 | (tail; sleep 600)`, map[string]any{"memory_limit": 100 << 20})
+	a.module(t, "eats", row+`(head -c 80000000 /dev/zero; sleep 600) | tail -c +2 | (tail; sleep 600)`, map[string]any{"memory_limit": 40 << 20})
 	a.module(t, "hangs", row+`trap "" TERM; setsid sleep 600 & while :; do sleep 600; done`, map[string]any{"time_limit": "1s"})
 	a.module(t, "babbles", row+`echo no event >&3; sleep 600`, nil)
 	a.module(t, "untyped", `echo '{"row":{"key":"a","size":"large"}}' >&3; sleep 600`, nil)
@@ -285,8 +294,7 @@ func TestModule_bad(t *testing.T) {
 	a.awaitNoModuleProcess(t)
 	require.Equal(t, 1, s.moduleRows(t, a.device, "good").Rows)
 	require.Zero(t, s.moduleRows(t, a.device, "floods").Rows)
-	status := succeed(t, nil, "muster-agent", "status", "--data", a.data)
-	require.Contains(t, status, "module open  does not run: ")
+	a.awaitStatus(t, "module open  does not run: ")
 	require.Contains(t, a.output(), "chmod go-w")
 
 	// A run that fails keeps the rows of the one before.

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,9 @@ import (
 	"github.com/muster/muster/packages/logging"
 	"github.com/muster/muster/packages/protocol"
 )
+
+// Patience is how long a task waits for a predecessor that is ending: its agent may have been killed right before.
+const Patience = 3 * proc.KillGrace
 
 // Record is the journal of a task that a server asked for and that changes nothing. Without Open it keeps and tells
 // nothing, as for what the agent does on its own account.
@@ -27,7 +31,7 @@ type Record struct {
 func NewRecord(t protocol.Task, emit Emit) *Record { return &Record{task: t, emit: emit} }
 
 // Open takes the task's lock, tells what was journalled before, and returns the final state if there is one.
-func (r *Record) Open(serverDir string) (over protocol.State, err error) {
+func (r *Record) Open(ctx context.Context, serverDir string) (over protocol.State, err error) {
 	a, err := attempt.Open(serverDir, r.task.ID)
 	if err != nil {
 		return "", err
@@ -35,7 +39,7 @@ func (r *Record) Open(serverDir string) (over protocol.State, err error) {
 	if err := a.Begin(r.task); err != nil {
 		return "", err
 	}
-	guard, holder, err := proc.TryLock(a.LockPath(), "task "+r.task.Kind)
+	guard, holder, err := proc.AwaitLock(ctx, a.LockPath(), "task "+r.task.Kind, Patience)
 	if err != nil {
 		return "", fmt.Errorf("take the lock of task %s, held by %q: %w", r.task.ID, holder, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -193,6 +194,27 @@ func FuzzRead(f *testing.F) {
 			compare(section, values, r.values)
 			watch(nil, values, 10)
 		}
+	})
+}
+
+// Whatever columns a head names, what is kept of them is clean, bounded, and reads back as the same.
+func FuzzColumns(f *testing.F) {
+	f.Add([]byte(`[{"name":"port","title":"P\u001bort <b>","type":"integer"},{"name":"size","type":"bytes"}]`))
+	f.Add([]byte(`[{"name":"key","type":"text"}]`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		h := protocol.SectionHead{Name: "module-ports", SHA256: strings.Repeat("0", 64)}
+		if json.Unmarshal(data, &h.Columns) != nil || (&protocol.InventoryHead{Sections: []protocol.SectionHead{h}}).Validate() != nil {
+			return
+		}
+		kept := encodeColumns(h)
+		require.LessOrEqual(t, len(kept), 16<<10)
+		columns := decodeColumns(kept)
+		require.Len(t, columns, len(h.Columns))
+		for _, c := range columns {
+			require.Equal(t, text.Clean(c.Title, maxTitle), c.Title)
+		}
+		require.NoError(t, protocol.ValidateColumns(columns))
+		require.Equal(t, kept, encodeColumns(protocol.SectionHead{Name: h.Name, Columns: columns}))
 	})
 }
 

@@ -46,7 +46,7 @@ func Run(ctx context.Context, in task.Input, emit task.Emit, log *slog.Logger) e
 // scheduled runs a module because it is due.
 func scheduled(ctx context.Context, in task.Input, results modules.Results, emit task.Emit, log *slog.Logger) error {
 	name := in.Task.Module.Name
-	release, err := hold(results, name)
+	release, err := hold(ctx, results, name)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func scheduled(ctx context.Context, in task.Input, results modules.Results, emit
 func asked(ctx context.Context, in task.Input, results modules.Results, emit task.Emit, log *slog.Logger) error {
 	store := identity.Open(in.DataDir, in.Server)
 	record := task.NewRecord(in.Task, emit)
-	over, err := record.Open(store.Dir())
+	over, err := record.Open(ctx, store.Dir())
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func asked(ctx context.Context, in task.Input, results modules.Results, emit tas
 		return emit.End(task.End{State: r.State, Problem: r.Message})
 	}
 	name := in.Task.Module.Name
-	release, err := hold(results, name)
+	release, err := hold(ctx, results, name)
 	if err != nil {
 		return err
 	}
@@ -153,11 +153,11 @@ func prepare(in task.Input, name string) (run, *protocol.TaskReport, error) {
 }
 
 // hold takes the lock of a module: two runs of one never overlap.
-func hold(results modules.Results, name string) (release func(*slog.Logger), err error) {
+func hold(ctx context.Context, results modules.Results, name string) (release func(*slog.Logger), err error) {
 	if err := results.Make(); err != nil {
 		return nil, err
 	}
-	lock, holder, err := proc.TryLock(results.LockPath(name), "module "+name)
+	lock, holder, err := proc.AwaitLock(ctx, results.LockPath(name), "module "+name, task.Patience)
 	if err != nil {
 		return nil, fmt.Errorf("take the lock of module %s, held by %q: %w", name, holder, err)
 	}
