@@ -197,7 +197,11 @@ func TestLauncher(t *testing.T) {
 			}
 			d := newDevice(t, c.script, c.probation)
 			require.Contains(t, d.run(), c.says)
-			require.Equal(t, c.starts, d.starts())
+			if c.reason == protocol.ReasonProbation { // a computer may be too slow for even the first line
+				require.LessOrEqual(t, d.starts(), c.starts)
+			} else {
+				require.Equal(t, c.starts, d.starts())
+			}
 			s := d.state()
 			require.Nil(t, s.Trial)
 			require.Equal(t, c.outcome, s.Last.Outcome, s.Last.Message)
