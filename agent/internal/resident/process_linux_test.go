@@ -69,6 +69,9 @@ func marking(ctx context.Context, in task.Input, emit task.Emit, _ *slog.Logger)
 	if t.Kind == protocol.TaskUpdate {
 		return emit(task.Event{End: &task.End{State: protocol.StateWaiting, Restart: true}})
 	}
+	if holds("result-" + t.Kind) {
+		return emit(task.Event{End: &task.End{State: protocol.StateWaiting}})
+	}
 	if t.Work() == "" {
 		return emit(task.Event{End: &task.End{State: protocol.StateSucceeded, Sent: 1000}})
 	}

@@ -162,3 +162,19 @@ func TestRun_inventoriesOfServersGoSideBySide(t *testing.T) {
 	require.NoError(t, os.Remove(hold))
 	b.await("it ends", func() bool { return ledger("end inventory hung") })
 }
+
+// A change that waits without saying until when is not begun again at once, and again.
+func TestRun_aChangeThatWaitsForNoTimeComesBackLater(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "only")
+	require.NoError(t, os.WriteFile(filepath.Join(b.data, "hold-result-uninstall"), nil, 0o600))
+	b.servers["only"].Offer(taskOf(protocol.TaskUninstall))
+	b.run()
+	b.await("it waits", func() bool {
+		_, ok, again := b.r.servers()[0].next(changing, time.Now())
+		return !ok && time.Until(again) > taskRetry/4
+	})
+	data, err := os.ReadFile(filepath.Join(b.data, "ledger"))
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(string(data), "begin uninstall only"), "%s", data)
+}

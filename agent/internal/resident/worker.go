@@ -166,6 +166,9 @@ func (r *Resident) runTask(ctx context.Context, u *unit, it item) {
 			u.postpone(it, end.NextTry, false)
 		}
 		return
+	case !end.State.Final() && end.NextTry.IsZero(): // it does not say until when it waits
+		u.broke(it, time.Now(), false)
+		return
 	case !end.State.Final():
 		u.postpone(it, end.NextTry, false)
 		return
