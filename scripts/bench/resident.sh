@@ -19,5 +19,5 @@ if [ "$(id -u)" -eq 0 ] && [ -f /etc/debian_version ] && command -v apt-get >/de
 	fi
 fi
 make programs >/dev/null
-MUSTER_BIN=${MUSTER_BIN:-$PWD/bin} go test -count=1 -timeout 60m -run '^TestResidentStaysSmall$' -v ./scripts/e2e \
-	-resident.idle "${IDLE:-30s}" -resident.tasks "${TASKS:-20}"
+MUSTER_BIN=${MUSTER_BIN:-$PWD/bin} go test -count=1 -timeout 60m -run '^TestResident(StaysSmall|DoesNotGrow)$' -v ./scripts/e2e \
+	-resident.idle "${IDLE:-30s}" -resident.tasks "${TASKS:-20}" -resident.growth "${TASKS:-20}"
