@@ -12,9 +12,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -119,6 +122,38 @@ func List(serverDir string) ([]*Attempt, error) {
 		}
 	}
 	return list, nil
+}
+
+// Unsettled lists the attempts of a server's folder that are not over, by name. It is asked at every check-in, and
+// takes no more memory for those that are over, of which there may be thousands.
+func Unsettled(serverDir string) (list []*Attempt, err error) {
+	folder, err := os.Open(filepath.Join(serverDir, attemptsDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the attempts: %w", err)
+	}
+	defer folder.Close()
+	for {
+		names, err := folder.Readdirnames(64)
+		for _, name := range names {
+			a, err := Open(serverDir, name)
+			if err != nil {
+				continue
+			}
+			if _, over := a.Settled(); !over {
+				list = append(list, a)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			slices.SortFunc(list, func(a, b *Attempt) int { return strings.Compare(a.ID(), b.ID()) })
+			return list, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list the attempts: %w", err)
+		}
+	}
 }
 
 // ID is the attempt id.

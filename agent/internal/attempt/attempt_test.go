@@ -1,6 +1,7 @@
 package attempt_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -86,4 +87,33 @@ func TestPeek_ofATornJournalChangesNothing(t *testing.T) {
 	after, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, torn, after)
+}
+
+// What is over is left out, however much of it there is, and what is not comes in the order of its names.
+func TestUnsettled(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	none, err := attempt.Unsettled(dir)
+	require.NoError(t, err)
+	require.Empty(t, none)
+	var want []string
+	for i := range 200 {
+		id := fmt.Sprintf("01890000-0000-7000-8000-%012d", i)
+		a, err := attempt.Open(dir, id)
+		require.NoError(t, err)
+		require.NoError(t, os.MkdirAll(a.Dir(), 0o700))
+		if i%50 == 7 {
+			want = append(want, id)
+			continue
+		}
+		require.NoError(t, os.WriteFile(filepath.Join(a.Dir(), "settled"), nil, 0o600))
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "attempts", "no attempt"), nil, 0o600))
+	left, err := attempt.Unsettled(dir)
+	require.NoError(t, err)
+	var got []string
+	for _, a := range left {
+		got = append(got, a.ID())
+	}
+	require.Equal(t, want, got)
 }

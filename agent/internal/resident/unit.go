@@ -211,7 +211,7 @@ func (u *unit) goOnStarted() { u.enqueue(true) }
 func (u *unit) goOn() { u.enqueue(false) }
 
 func (u *unit) enqueue(started bool) {
-	list, err := attempt.List(u.store.Dir())
+	list, err := attempt.Unsettled(u.store.Dir())
 	if err != nil {
 		u.log.Error("look for unfinished attempts", logging.Err, err)
 		return
@@ -269,16 +269,13 @@ func begun(records []attempt.Record) bool {
 
 // unfinished lists the attempts of deployments on disk that are not over.
 func (u *unit) unfinished() []string {
-	list, err := attempt.List(u.store.Dir())
+	list, err := attempt.Unsettled(u.store.Dir())
 	if err != nil {
 		u.log.Error("list unfinished attempts", logging.Err, err)
 		return nil
 	}
 	var ids []string
 	for _, a := range list {
-		if _, over := a.Settled(); over {
-			continue
-		}
 		if t, err := a.Task(); err != nil || t.Deploy != nil { // one that cannot be read is told as before
 			ids = append(ids, a.ID())
 		}
@@ -344,6 +341,17 @@ func (u *unit) broke(i item, now time.Time, started bool) time.Time {
 	u.mu.Unlock()
 	u.postpone(i, until, started)
 	return until
+}
+
+// waits postpones an item that is not over: a change until the time that it names, what names none, or changes
+// nothing, at least as long as one that broke down.
+func (u *unit) waits(i item, until time.Time) {
+	if i.lane() == looking || until.IsZero() {
+		if again := u.broke(i, time.Now(), false); !again.Before(until) {
+			return
+		}
+	}
+	u.postpone(i, until, false)
 }
 
 // postpone keeps an item in the queue and does not run it before a time. If its command has begun, it

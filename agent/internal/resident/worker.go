@@ -161,16 +161,8 @@ func (r *Resident) runTask(ctx context.Context, u *unit, it item) {
 		u.postpone(it, end.NextTry, true)
 		r.end(ErrRestart)
 		return
-	case !end.State.Final() && it.lane() == looking:
-		if until := u.broke(it, time.Now(), false); until.Before(end.NextTry) { // as the server asks
-			u.postpone(it, end.NextTry, false)
-		}
-		return
-	case !end.State.Final() && end.NextTry.IsZero(): // it does not say until when it waits
-		u.broke(it, time.Now(), false)
-		return
 	case !end.State.Final():
-		u.postpone(it, end.NextTry, false)
+		u.waits(it, end.NextTry)
 		return
 	}
 	if err := a.Settle(); err != nil {
