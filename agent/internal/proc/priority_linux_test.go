@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -43,7 +44,7 @@ func requireGiven(t *testing.T, want given, pid int) {
 		tid, err := strconv.Atoi(thread.Name())
 		require.NoError(t, err)
 		attr, err := unix.SchedGetAttr(tid, 0)
-		if err == unix.ESRCH {
+		if errors.Is(err, unix.ESRCH) {
 			continue // it has ended since
 		}
 		require.NoError(t, err)
