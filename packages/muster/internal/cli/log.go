@@ -84,8 +84,6 @@ interrupted; with --json as well, each is one line of JSON.`,
 }
 
 // logQuery is what the flags ask the server for, the newest lines first.
-//
-//fuzz:none the user's own flags
 func (a *app) logQuery(f logFlags) (url.Values, error) {
 	if f.level != "" && !slices.Contains(protocol.LogLevels, f.level) {
 		return nil, usage("--level %q is none of %s", f.level, strings.Join(protocol.LogLevels, ", "))
