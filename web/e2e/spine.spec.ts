@@ -7,6 +7,19 @@ import { tarGz } from "./tar";
 
 const SCRIPT = '#!/bin/sh\necho "Hello, $1"\necho "<b>not bold</b>"\n';
 
+const MODULE = {
+  parameters: { type: "object", properties: { who: { type: "string" } }, additionalProperties: false },
+  columns: [
+    { name: "size", title: "Room", type: "bytes" },
+    { name: "polite", title: "Polite", type: "boolean" },
+  ],
+};
+const MODULE_SCRIPT = `#!/bin/sh
+read -r input
+who=$(printf '%s' "$input" | sed -n 's/.*"who":"\\([^"]*\\)".*/\\1/p')
+echo '{"row":{"key":"1","name":"'"$who"'","size":1536,"polite":true}}' >&3
+`;
+
 let system: System;
 
 test.beforeAll(async () => {
@@ -37,6 +50,7 @@ test("from sign-in to exit code", async ({ page }) => {
   await test.step("add a device", () => addDevice(page));
   await test.step("see its inventory and software", () => inventory(page));
   await test.step("follow its log", () => log(page));
+  await test.step("run a module of its own", () => runModule(page));
   await test.step("find it by a group", () => group(page));
   await test.step("create a package", () => createPackage(page));
   await test.step("assign it and see how it ends", () => assign(page));
@@ -90,6 +104,7 @@ async function addDevice(page: Page): Promise<void> {
   await look(page, "add-device-command");
   await system.enroll(await command.innerText());
   await expect(page.getByText(/has joined\./)).toBeVisible();
+  await system.addModule("greeter", MODULE, MODULE_SCRIPT);
   system.runAgent();
   await page.getByRole("link", { name: /^Open / }).click();
   await expect(page.getByText("Machine ID")).toBeVisible();
@@ -179,6 +194,23 @@ async function log(page: Page): Promise<void> {
   await expect(live).not.toBeChecked();
   await expect(lines.filter({ hasText: "inventory" }).first()).toBeVisible();
   await look(page, "device-log");
+}
+
+async function runModule(page: Page): Promise<void> {
+  await page.getByRole("tab", { name: "Modules" }).click();
+  await page.getByRole("button", { name: "Run now: greeter" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Parameters").fill("you");
+  await expect(dialog.getByRole("button", { name: "Run now" })).toBeDisabled();
+  await dialog.getByLabel("Parameters").fill('{"who": "<b>you</b>"}');
+  await dialog.getByRole("button", { name: "Run now" }).click();
+  await expect(page.getByTestId("summary")).toHaveText("succeeded: the module has run", { timeout: 60_000 });
+  await page.getByRole("link", { name: "greeter" }).click();
+  const row = page.getByRole("table", { name: "greeter" }).getByRole("row").nth(1);
+  await expect(row).toContainText("<b>you</b>");
+  await expect(row).toContainText("1.5 KiB");
+  await expect(row).toContainText("Yes");
+  await look(page, "device-modules");
 }
 
 async function group(page: Page): Promise<void> {

@@ -1,7 +1,7 @@
 // Starts the real programs for a browser test: a server on free loopback ports with its own data, and
 // agents that enroll with it. Everything ends with the test, by process id.
 import { execFile, spawn, type ChildProcess } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -51,6 +51,14 @@ export class System {
     const [program, verb, enrollment] = command.trim().split(/\s+/);
     if (program !== "muster-agent" || verb !== "enroll" || !enrollment) throw new Error(`not an enroll command: ${command}`);
     await run(path.join(bin, program), [verb, "--data", this.agentData, enrollment], { timeout: DEADLINE_MS });
+  }
+
+  /** addModule gives the device, once it has joined, a module: a script and what it says of itself. */
+  async addModule(name: string, manifest: object, script: string): Promise<void> {
+    const folder = path.join(this.agentData, "modules", name);
+    await mkdir(folder, { recursive: true, mode: 0o755 });
+    await writeFile(path.join(folder, "run.sh"), script, { mode: 0o755 });
+    await writeFile(path.join(folder, "module.json"), JSON.stringify({ name, version: "1.0", command: ["run.sh"], ...manifest }));
   }
 
   runAgent(): void {
