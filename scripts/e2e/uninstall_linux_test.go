@@ -55,6 +55,8 @@ func TestUninstall(t *testing.T) {
 
 	d.start(t)
 	d.awaitSoftware(t, []string{"tiny-one", "tiny-broken", "our-agent", "base-files", "tiny-later"}, nil)
+	found := d.s.savedSearch(t, "who has it", map[string]any{"software": "tiny-one"})
+	d.s.awaitMembers(t, found, 1)
 	d.chroot(t, 0, "dpkg", "--purge", "tiny-absent") // behind the server's back
 
 	task := d.uninstall(t, false, "tiny-one", "tiny-stays", "tiny-two", "tiny-library", "tiny-absent", "tiny-broken", "base-files", "tiny-wanted-here", "our-agent")
@@ -72,6 +74,7 @@ func TestUninstall(t *testing.T) {
 		require.Equal(t, status, d.dpkg(t, name), name)
 	}
 	d.awaitSoftware(t, []string{"tiny-stays", "tiny-library", "our-agent"}, []string{"tiny-one", "tiny-two", "tiny-absent", "tiny-broken"})
+	d.s.awaitMembers(t, found, 0)
 
 	task = d.uninstall(t, true, "tiny-stays", "tiny-three")
 	require.Equal(t, []string{"failed", "skipped"}, task.statuses())

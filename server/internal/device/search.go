@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/release"
 )
 
 // Search says which devices one looks for; what is not set looks for nothing. It is what the list of devices
@@ -43,6 +44,9 @@ func (s Search) Validate(where string) error {
 	}
 	if s.Software == "" && s.SoftwareBelow != "" {
 		return fault.Field(where+"software_below", "says below which version, but software does not say of which program")
+	}
+	if s.AgentBelow != "" && !release.IsVersion(s.AgentBelow) {
+		return fault.Field(where+"agent_below", "%.40q is no version like 1.2.0", s.AgentBelow)
 	}
 	return nil
 }

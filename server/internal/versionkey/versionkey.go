@@ -9,6 +9,8 @@ package versionkey
 import (
 	"fmt"
 	"strings"
+
+	"golang.org/x/mod/semver"
 )
 
 // Max is the most characters of a key. Of longer versions only the beginning counts.
@@ -22,7 +24,7 @@ func Of(version string) string {
 	if !found || !digits(epoch) {
 		epoch, rest = "", version
 	}
-	number(&b, epoch)
+	writeNumber(&b, epoch)
 	revision := ""
 	if i := strings.LastIndexByte(rest, '-'); i >= 0 {
 		rest, revision = rest[:i], rest[i+1:]
@@ -32,11 +34,29 @@ func Of(version string) string {
 	return b.String()[:min(b.Len(), Max)]
 }
 
-// OfRelease is the key of an agent's version, a semantic one: what comes behind a hyphen comes before the
-// release, what comes behind a plus sign does not count.
+// OfRelease is the key of an agent's version, a semantic one, in the order of packages/release.Compare: what is
+// no version, as that of a build by hand, has an empty key, which comes before all others.
 func OfRelease(version string) string {
-	version, _, _ = strings.Cut(version, "+")
-	return Of(strings.ReplaceAll(strings.Replace(version, "-", "~", 1), "-", "."))
+	version = strings.TrimPrefix(semver.Canonical("v"+strings.TrimPrefix(version, "v")), "v")
+	if version == "" {
+		return ""
+	}
+	numbers, before, found := strings.Cut(version, "-")
+	var b strings.Builder
+	part(&b, numbers)
+	if !found {
+		b.WriteByte(other) // after all that is before the release
+		return b.String()
+	}
+	for id := range strings.SplitSeq(before, ".") {
+		if digits(id) {
+			fmt.Fprintf(&b, "%c%c", end, tilde)
+			writeNumber(&b, id)
+		} else {
+			fmt.Fprintf(&b, "%c%c%x%c", end, letter, id, tilde)
+		}
+	}
+	return b.String()[:min(b.Len(), Max)]
 }
 
 // The order of what is no digit: a tilde, the end, letters, all others.
@@ -68,14 +88,14 @@ func part(b *strings.Builder, s string) {
 		s = s[n:]
 		for n = 0; n < len(s) && '0' <= s[n] && s[n] <= '9'; n++ {
 		}
-		number(b, s[:n])
+		writeNumber(b, s[:n])
 		s = s[n:]
 	}
 	b.WriteByte(end)
 }
 
-// number writes a number with its length before it. One of over 99 digits is the greatest.
-func number(b *strings.Builder, s string) {
+// writeNumber writes a number with its length before it. One of over 99 digits is the greatest.
+func writeNumber(b *strings.Builder, s string) {
 	s = strings.TrimLeft(s, "0")
 	if len(s) > 99 {
 		s = strings.Repeat("9", 99)

@@ -2,12 +2,12 @@ package versionkey_test
 
 import (
 	"cmp"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/muster/muster/packages/release"
 	"github.com/muster/muster/server/internal/versionkey"
 )
 
@@ -35,14 +35,15 @@ func TestOf_sortsAsDpkg(t *testing.T) {
 	}
 }
 
-func TestOfRelease_sortsAsSemanticVersions(t *testing.T) {
+func TestOfRelease_sortsAsReleases(t *testing.T) {
 	t.Parallel()
-	versions := strings.Fields("0.9.9 1.0.0-alpha 1.0.0-alpha.1 1.0.0-alpha.beta 1.0.0-beta 1.0.0-beta.2 1.0.0-beta.11 1.0.0-rc.1 1.0.0 1.0.1 1.2.0 1.10.0")
-	require.True(t, slices.IsSortedFunc(versions, func(a, b string) int {
-		return strings.Compare(versionkey.OfRelease(a), versionkey.OfRelease(b))
-	}))
-	require.Equal(t, versionkey.OfRelease("1.2.3"), versionkey.OfRelease("1.2.3+git.abc"))
-	require.Less(t, versionkey.OfRelease("1.0.0-a-b"), versionkey.OfRelease("1.0.0"))
+	versions := strings.Fields("dev 0.9.9 1.0.0-0 1.0.0-2 1.0.0-11 1.0.0-al 1.0.0-alpha 1.0.0-alpha.1 1.0.0-alpha.beta 1.0.0-alpha-2 " +
+		"1.0.0-beta 1.0.0-beta.2 1.0.0-beta.11 1.0.0-rc.1 1.0.0 v1.0.0 1.0.0+git.abc 1.0.1 1.2 1.2.0 1.10.0 v2 1..2 10.0.0")
+	for _, a := range versions {
+		for _, b := range versions {
+			require.Equal(t, release.Compare(a, b), strings.Compare(versionkey.OfRelease(a), versionkey.OfRelease(b)), "%s and %s", a, b)
+		}
+	}
 }
 
 // Whatever a device says, the key fits its column and has nothing that a collation could sort otherwise.
