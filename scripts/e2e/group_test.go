@@ -39,9 +39,9 @@ func (s *server) savedSearch(t *testing.T, name string, search map[string]any) (
 	return made.ID
 }
 
-// TestGroup: a device joins the list that its enrollment token names, with all that the list has set, and the
+// TestGroups: a device joins the list that its enrollment token names, with all that the list has set, and the
 // searches that find it; leaving ends what the group has set.
-func TestGroup(t *testing.T) {
+func TestGroups(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, "")
 	do := func(args ...string) string {
@@ -59,6 +59,7 @@ func TestGroup(t *testing.T) {
 	s.awaitMembers(t, here, 1)
 	a.run(t)
 	s.awaitConnected(t, a.device)
+	s.call(t, "POST", "/devices/"+a.device+"/log/follow", map[string]any{"for_seconds": 600}, nil)
 	line := s.awaitLine(t, a.device, url.Values{"task": {"core"}, "q": {"checked in"}})
 	require.Equal(t, "debug", line.Level, "%+v", line)
 	require.Contains(t, do("device", "show", a.device), "Here, Lab")

@@ -61,15 +61,16 @@ func (s Search) times(tx *gorm.DB, now time.Time) *gorm.DB {
 	return tx
 }
 
-// software looks for the titles of the name first, which are few, and for each device of them then.
+// software looks for the titles of the name first, which are few, and then whether the device has one. CROSS JOIN
+// holds SQLite to that order, which would look at all programs of each device instead; to MySQL it is a JOIN.
 func (s Search) software(tx *gorm.DB) *gorm.DB {
 	if s.Software == "" {
 		return tx
 	}
-	has := "SELECT 1 FROM software_titles t JOIN device_software p ON p.title_id = t.id AND p.device_id = devices.id"
+	has := "SELECT 1 FROM software_titles t CROSS JOIN device_software p ON p.title_id = t.id AND p.device_id = devices.id"
 	where, args := " WHERE t.name = ?", []any{s.Software}
 	if s.SoftwareVersion != "" || s.SoftwareBelow != "" {
-		has += " JOIN software_versions v ON v.id = p.version_id"
+		has += " CROSS JOIN software_versions v ON v.id = p.version_id"
 	}
 	if s.SoftwareVersion != "" {
 		where, args = where+" AND v.version = ?", append(args, s.SoftwareVersion)
