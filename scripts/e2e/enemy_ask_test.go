@@ -27,7 +27,11 @@ func waysToAsk() map[string]way {
 				require.Zero(t, c.once(t).code, kind)
 				told := c.enemy.told(id)
 				require.NotEmpty(t, told, kind)
-				require.Equal(t, protocol.ReasonUnknownTask, told[0].Task.Reason)
+				want := protocol.ReasonUnknownTask
+				if kind == protocol.TaskUpdate { // it is known, and this is none
+					want = protocol.ReasonMalformed
+				}
+				require.Equal(t, want, told[0].Task.Reason, kind)
 			}
 		},
 		"more in a task than belongs there": func(t *testing.T, c *captive) {
