@@ -65,7 +65,10 @@ func (t *touched) take() (ids []string, many bool) {
 
 // Touched takes note that something of devices changed by which searches may find them. It writes nothing and
 // does not wait.
-func (s *Service) Touched(deviceIDs ...string) { s.touched.add(deviceIDs) }
+func (s *Service) Touched(deviceIDs ...string) {
+	s.touched.add(deviceIDs)
+	s.dueNow() // a device that has just enrolled may have joined lists
+}
 
 // Run finds the members of saved searches, and brings what follows from membership in line with it, until ctx
 // ends.
