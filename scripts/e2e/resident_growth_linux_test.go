@@ -17,8 +17,8 @@ var residentGrowth = flag.Int("resident.growth", 20, "tasks after which the resi
 // kilobyte that is left behind by each task would show.
 const maxGrowth = 512
 
-// TestResidentDoesNotGrow: no task leaves anything behind in the resident's memory. The tasks are of every kind that leaves the agent as it is: deployments, one in three of which fails, inventories, and
-// uninstalls of what is protected.
+// TestResidentDoesNotGrow: the resident does not take more with every task. The tasks are of every kind that leaves
+// the agent as it is: deployments, one in three of which fails, inventories, and uninstalls of what is protected.
 func TestResidentDoesNotGrow(t *testing.T) {
 	t.Parallel()
 	d := newDebian(t, startServer(t, ""))
