@@ -225,7 +225,7 @@ func TestDevice_tooLargeAndBinaryEndTheConnection(t *testing.T) {
 
 func TestDevice_silentPeerIsCut(t *testing.T) {
 	t.Parallel()
-	e := start(t, hub.Options{PingEvery: 3 * time.Second, WriteTimeout: 10 * time.Second}) // time to answer for one on a busy computer
+	e := start(t, hub.Options{PingEvery: 3 * time.Second, WriteTimeout: time.Second}) // time to answer for one on a busy computer
 	answering := e.dialDevice(t, "answers")
 	go func() { // reading is what answers pings
 		for {
