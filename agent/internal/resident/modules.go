@@ -50,11 +50,14 @@ type parcel struct {
 	problem string
 }
 
+// notLooked stands for what a folder of modules was like before this start.
+const notLooked = "not looked at since the start"
+
 func newOutside(dataDir, folder string) *outside {
 	o := &outside{folder: folder, results: modules.ResultsOf(dataDir), work: make(chan struct{}, 1)}
 	o.plan = o.results.LoadPlan()
 	if names, err := o.results.Names(); err != nil || len(names) > 0 || len(o.plan.Modules) > 0 {
-		o.print = "not looked at since the start" // those that have gone are to be forgotten
+		o.print = notLooked // those that have gone are to be forgotten
 	}
 	return o
 }
@@ -71,6 +74,18 @@ func (o *outside) changed(at time.Time) bool {
 		o.lookAt = at
 	}
 	return true
+}
+
+// took takes what there is, and reports whether the servers are to hear of it now, because modules came or went. Those
+// that an agent finds when it starts anew are told with the next check-in: a restart makes none before its time.
+func (o *outside) took(found []modules.State, print string, now time.Time) (tell bool, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	same := func(a, b modules.State) bool { return a.Name == b.Name }
+	tell = o.print != notLooked && !slices.EqualFunc(o.found, found, same)
+	o.print, o.lookAt, o.found = print, time.Time{}, found
+	o.plan.Adjust(found, now)
+	return tell, o.results.SavePlan(o.plan)
 }
 
 // any reports whether there are modules.
@@ -181,21 +196,16 @@ func (r *Resident) lookAtModules(ctx context.Context) {
 		r.outside.mu.Unlock()
 		return
 	}
-	r.outside.mu.Lock()
-	before := r.outside.found
-	r.outside.print, r.outside.lookAt, r.outside.found = print, time.Time{}, end.Modules
-	r.outside.plan.Adjust(end.Modules, now)
-	err = r.outside.results.SavePlan(r.outside.plan)
-	r.outside.mu.Unlock()
+	tell, err := r.outside.took(end.Modules, print, now)
 	if err != nil {
 		r.log.Warn("keep when modules run", logging.Err, err)
 	}
-	if !slices.Equal(before, end.Modules) {
-		r.log.Info("modules", "count", len(end.Modules))
+	if tell {
 		for _, u := range r.servers() { // the facts name them
 			u.session.Wake()
 		}
 	}
+	r.log.Info("modules", "count", len(end.Modules))
 	r.outside.changed(time.Now().Add(settleFor)) // meanwhile
 	r.statusChanged()
 	r.resultsChanged()

@@ -2,6 +2,7 @@ package resident
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/muster/muster/agent/internal/attempt"
 	"github.com/muster/muster/agent/internal/identity"
+	"github.com/muster/muster/agent/internal/modules"
 	"github.com/muster/muster/agent/internal/spool"
 	"github.com/muster/muster/packages/protocol"
 )
@@ -320,6 +322,28 @@ func TestUnit_whatWaitedForTrustGoesOnAtOnce(t *testing.T) {
 	require.Empty(t, u.distrust())
 	_, ok, _ = u.next(changing, now)
 	require.True(t, ok)
+}
+
+// A restart makes no check-in before its time because there are modules; one that comes or goes afterwards does.
+func TestOutside_tellsOfModulesThatComeOrGo(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	now := time.Now()
+	ports, disks := modules.State{Name: "ports", Version: "1", Schedule: "@every 1h"}, modules.State{Name: "disks"}
+	o := newOutside(data, filepath.Join(data, "modules"))
+	look := func(found ...modules.State) bool {
+		tell, err := o.took(found, fmt.Sprint(found), now)
+		require.NoError(t, err)
+		return tell
+	}
+	require.True(t, look(ports), "the first of this device")
+	o = newOutside(data, filepath.Join(data, "modules")) // a restart
+	require.False(t, look(ports))
+	ports.Version = "2"
+	require.False(t, look(ports), "the facts name names alone")
+	require.True(t, look(disks, ports))
+	require.True(t, look(disks))
+	require.False(t, look(disks))
 }
 
 // What a server could not take waits for growing pauses, but no longer than until the server answers.
