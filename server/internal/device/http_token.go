@@ -3,6 +3,7 @@ package device
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -129,6 +130,9 @@ func (a *API) createToken(ctx context.Context, in *createTokenInput) (*createTok
 	views, err := a.tokenViews(ctx, []Token{t})
 	if err != nil {
 		return nil, err
+	}
+	for i, g := range views[0].Groups {
+		audit.Detail(ctx, "group "+strconv.Itoa(i+1), g.Name)
 	}
 	return &createTokenOutput{Body: NewEnrollmentToken{EnrollmentTokenView: views[0], Token: secret, Enrollment: enrollment}}, nil
 }

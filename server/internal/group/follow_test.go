@@ -24,11 +24,13 @@ func TestRun_searchesFollowTheirDevices(t *testing.T) {
 		t.Cleanup(func() { stop(); <-ended })
 		go func() { defer close(ended); e.Run(ctx) }()
 
-		secret := e.token(device.Token{})
+		room := e.create(group.Group{Name: "room", LogLevel: "warn"})
+		secret := e.token(device.Token{GroupIDs: []string{room.ID}})
 		old := e.create(group.Group{Name: "old nano", Search: &device.Search{Software: "nano", SoftwareBelow: "8"}, LogLevel: "info"})
 		windows := e.create(group.Group{Name: "windows", Search: &device.Search{OS: "windows"}})
 		id := e.enroll(secret, "a", func(f *protocol.Facts) { f.OS = "windows" })
 		e.await(windows.ID, "a")
+		require.Eventually(t, func() bool { return e.level(id) == "warn" }, time.Minute, time.Millisecond, "it joined by its token")
 
 		e.install(id, program("nano", "7.2-1"))
 		require.Equal(t, []string{"a"}, e.found(old.ID), "what is listed of a search is looked for at once")
@@ -37,7 +39,7 @@ func TestRun_searchesFollowTheirDevices(t *testing.T) {
 		e.install(id, program("nano", "8.0-1"))
 		require.Empty(t, e.found(old.ID))
 		e.await(old.ID)
-		require.Eventually(t, func() bool { return e.level(id) == "" }, time.Minute, time.Millisecond)
+		require.Eventually(t, func() bool { return e.level(id) == "warn" }, time.Minute, time.Millisecond)
 
 		facts := protocol.Facts{Hostname: "b", OS: "linux", ChangedAt: time.Now()}
 		require.NoError(t, e.devices.UpdateFacts(ctx, id, facts))
@@ -91,6 +93,22 @@ func TestFind_makesGoodWhatWasForgotten(t *testing.T) {
 	})
 }
 
+// A search that cannot be carried out keeps no other from finding its devices, nor members from their release.
+func TestFind_oneThatFailsKeepsNoOtherFromIt(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, e *env) {
+		broken := e.create(group.Group{Name: "broken", Search: &device.Search{OS: "none"}})
+		good := e.create(group.Group{Name: "good", Search: &device.Search{OS: "linux"}, ReleaseID: "r1"})
+		require.NoError(t, e.db.Exec("UPDATE device_groups SET search = '{' WHERE id = ?", broken.ID).Error)
+		id := e.enroll(e.token(device.Token{}), "a", nil)
+		require.ErrorContains(t, e.Find(t.Context()), broken.ID)
+		require.Equal(t, []string{"a"}, e.members(good.ID))
+		e.bring()
+		_, updates := e.take()
+		require.Equal(t, []string{"r1 " + id}, updates)
+	})
+}
+
 func TestToken_devicesJoinItsGroups(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, e *env) {
@@ -126,9 +144,9 @@ func TestToken_devicesJoinItsGroups(t *testing.T) {
 		require.Equal(t, []string{"r1 " + id}, updates)
 		require.Equal(t, "debug", e.level(id))
 
-		isCode(t, fault.Conflict, e.Delete(ctx, lab.ID))
+		isCode(t, fault.Conflict, e.delete(lab.ID))
 		require.NoError(t, e.devices.RevokeToken(ctx, made.ID))
-		require.NoError(t, e.Delete(ctx, lab.ID))
+		require.NoError(t, e.delete(lab.ID))
 		e.bring()
 		require.Empty(t, e.level(id), "with the group goes what it had set")
 	})
@@ -167,7 +185,7 @@ func TestBring_logLevels(t *testing.T) {
 		_, err = e.Add(ctx, loud.ID, []string{b}, "ada")
 		require.NoError(t, err)
 		levels("warn", "debug")
-		require.NoError(t, e.Delete(ctx, loud.ID))
+		require.NoError(t, e.delete(loud.ID))
 		levels("warn", "warn")
 		_, err = e.Alter(ctx, quiet.ID, group.Change{LogLevel: ptr("")})
 		require.NoError(t, err)

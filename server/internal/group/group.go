@@ -289,16 +289,15 @@ func (r groupRow) saved() (device.Search, error) {
 	return search, nil
 }
 
-// Delete removes a group. Its devices stay, and what it had set for them ends. A group that a valid enrollment
-// token names is a Conflict.
-func (s *Service) Delete(ctx context.Context, id string) error {
-	name, err := s.store.remove(ctx, id, store.Now())
-	if err != nil {
-		return err
+// Delete removes a group and returns what it was called. Its devices stay, and what it had set for them ends. A
+// group that a valid enrollment token names is a Conflict.
+func (s *Service) Delete(ctx context.Context, id string) (name string, err error) {
+	if name, err = s.store.remove(ctx, id, store.Now()); err != nil {
+		return "", err
 	}
 	s.log.Info("group deleted", "group", name)
 	s.tell(id)
-	return nil
+	return name, nil
 }
 
 // Of returns the groups of which a device is a member, by name.

@@ -136,6 +136,11 @@ func (e *env) create(g group.Group, devices ...string) group.Group {
 	return made
 }
 
+func (e *env) delete(id string) error {
+	_, err := e.Delete(e.t.Context(), id)
+	return err
+}
+
 // members are the host names of a group's devices, as they are kept.
 func (e *env) members(id string) []string {
 	e.t.Helper()
@@ -261,6 +266,7 @@ func TestGroup_refusals(t *testing.T) {
 			"unknown release":             {group.Group{Name: "x", ReleaseID: "r9"}, nil, fault.Invalid},
 			"devices and a search":        {group.Group{Name: "x", Search: &device.Search{}}, []string{id}, fault.Invalid},
 			"version of nothing":          {group.Group{Name: "x", Search: &device.Search{SoftwareBelow: "2"}}, nil, fault.Invalid},
+			"a time without a year":       {group.Group{Name: "x", Search: &device.Search{SeenBefore: time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("west", -5*3600))}}, nil, fault.Invalid},
 			"revoked devices":             {group.Group{Name: "x", Search: &device.Search{State: protocol.DeviceRevoked}}, nil, fault.Invalid},
 			"unknown device":              {group.Group{Name: "x"}, []string{"nobody"}, fault.NotFound},
 		} {
@@ -279,7 +285,7 @@ func TestGroup_refusals(t *testing.T) {
 		_, err = e.Alter(ctx, "none", group.Change{})
 		isCode(t, fault.NotFound, err)
 
-		require.NoError(t, e.Delete(ctx, list.ID))
+		require.NoError(t, e.delete(list.ID))
 		_, err = e.Get(ctx, list.ID)
 		isCode(t, fault.NotFound, err)
 		e.create(group.Group{Name: "list"}) // its name is free again

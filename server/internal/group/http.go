@@ -1,6 +1,7 @@
 package group
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strconv"
@@ -132,7 +133,11 @@ func (a *API) Register(h huma.API) {
 		OperationID: "delete-group", Method: http.MethodDelete, Path: "/groups/{id}", Tags: tags,
 		Summary: "Delete a group; its devices stay, and what it had set for them ends", DefaultStatus: http.StatusNoContent,
 	}, func(ctx context.Context, in *idInput) (*struct{}, error) {
-		return nil, s.Delete(ctx, in.ID)
+		name, err := s.Delete(ctx, in.ID)
+		if err == nil {
+			audit.Detail(ctx, "name", name)
+		}
+		return nil, err
 	})
 	a.registerMembers(h)
 }
@@ -170,6 +175,23 @@ func (a *API) one(ctx context.Context, g Group, err error) (*viewOutput, error) 
 	return &viewOutput{Body: GroupView(g)}, nil
 }
 
+// some is nil for an empty text.
+func some(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
+
+// detail keeps in the audit trail what members of a group are to follow, where something was said of that.
+func detail(ctx context.Context, logLevel, releaseID *string) {
+	for key, value := range map[string]*string{"log_level": logLevel, "release": releaseID} {
+		if value != nil {
+			audit.Detail(ctx, key, cmp.Or(*value, "none"))
+		}
+	}
+}
+
 func (a *API) list(ctx context.Context, in *listInput) (*listOutput, error) {
 	after, err := api.DecodeCursor(in.Cursor, 2)
 	if err != nil {
@@ -187,6 +209,10 @@ func (a *API) list(ctx context.Context, in *listInput) (*listOutput, error) {
 }
 
 func (a *API) create(ctx context.Context, in *createInput) (*viewOutput, error) {
+	if len(in.Body.DeviceIDs) > 0 {
+		audit.Detail(ctx, "devices", strconv.Itoa(len(in.Body.DeviceIDs)))
+	}
+	detail(ctx, some(in.Body.LogLevel), some(in.Body.ReleaseID))
 	g, err := a.Service.Create(ctx, Group{
 		Name: in.Body.Name, Description: in.Body.Description, Search: in.Body.Search, LogLevel: in.Body.LogLevel, ReleaseID: in.Body.ReleaseID,
 	}, in.Body.DeviceIDs, user.FromContext(ctx).Name)
@@ -194,6 +220,7 @@ func (a *API) create(ctx context.Context, in *createInput) (*viewOutput, error) 
 }
 
 func (a *API) change(ctx context.Context, in *changeInput) (*viewOutput, error) {
+	detail(ctx, in.Body.LogLevel, in.Body.ReleaseID)
 	g, err := a.Service.Alter(ctx, in.ID, Change{
 		Name: in.Body.Name, Description: in.Body.Description, Search: in.Body.Search, LogLevel: in.Body.LogLevel, ReleaseID: in.Body.ReleaseID,
 	})

@@ -36,6 +36,7 @@ func TestLimited(t *testing.T) {
 		{http.MethodGet, "/agent/v1/fragments/abc", true},
 		{http.MethodPost, "/agent/v1/fragments/finish", false},
 		{http.MethodPatch, "/api/v1/uploads/1", true},
+		{http.MethodPatch, "/agent/v1/uploads/1", false},
 		{http.MethodPost, "/api/v1/uploads/1/finish", false},
 		{http.MethodGet, "/api/v1/uploads/1", false},
 	} {

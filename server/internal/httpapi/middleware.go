@@ -141,8 +141,13 @@ func limited(next echo.HandlerFunc) echo.HandlerFunc {
 
 // streams reports whether a request moves bytes for as long as the network needs.
 func streams(r *http.Request) bool {
-	return r.Method == http.MethodPatch || r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, protocol.PathInventory+"/") ||
+	return uploads(r) || r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, protocol.PathInventory+"/") ||
 		r.Method != http.MethodPost && strings.HasPrefix(r.URL.Path, protocol.PathFragment+"/")
+}
+
+// uploads reports whether a request brings a part of an upload.
+func uploads(r *http.Request) bool {
+	return r.Method == http.MethodPatch && strings.HasPrefix(r.URL.Path, api.Path+"/uploads/")
 }
 
 // sameOrigin refuses changes that a browser sends on behalf of another site. Programs, which send
@@ -180,10 +185,10 @@ func (s *Server) recorded(next echo.HandlerFunc) echo.HandlerFunc {
 		err := next(c)
 		r := c.Request()
 		switch r.Method {
-		case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPatch:
+		case http.MethodGet, http.MethodHead, http.MethodOptions:
 			return err
 		}
-		if !under(r.URL.Path, api.Path) {
+		if uploads(r) || !under(r.URL.Path, api.Path) {
 			return err
 		}
 		if err != nil {
