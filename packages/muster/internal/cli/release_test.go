@@ -40,13 +40,13 @@ func (f *fakeServer) releaseRoutes(handle func(string, func(*http.Request) (int,
 	handle("GET /releases/{id}", one(func(object) {}))
 	handle("POST /releases/{id}/retire", one(func(o object) { o["state"] = "retired" }))
 	handle("POST /updates", func(r *http.Request) (int, any) {
-		in := body(r)
+		in, batch := body(r), uuid.NewString()
 		made := []object{}
 		ids, _ := in["device_ids"].([]any)
 		for _, id := range ids {
 			t := object{
 				"id": uuid.NewString(), "device_id": id, "hostname": find(f.devices, id.(string))["hostname"], "kind": "update", "state": "assigned",
-				"summary": "not yet picked up by the device", "created_at": time.Now(),
+				"summary": "not yet picked up by the device", "created_at": time.Now(), "batch_id": batch,
 				"update": object{"release_id": in["release_id"], "version": "1.4.0", "probation_seconds": in["probation_seconds"]},
 			}
 			made, f.tasks = append(made, t), append(f.tasks, t)
@@ -55,7 +55,7 @@ func (f *fakeServer) releaseRoutes(handle func(string, func(*http.Request) (int,
 		if in["group_id"] != nil && in["group_id"] == f.groups[0]["id"] {
 			left = append(left, object{"device_id": "x", "hostname": "old", "why": "the agent of old cannot update itself"})
 		}
-		return 201, object{"batch_id": "b1", "tasks": made, "made": len(made), "left_out": left}
+		return 201, object{"batch_id": batch, "tasks": made[:min(1, len(made))], "made": len(made), "left_out": left} // not all that were made
 	})
 }
 
@@ -197,6 +197,8 @@ func TestUpdateStart(t *testing.T) {
 	require.Contains(t, shown, "rolled back")
 	require.Contains(t, shown, "1.3.0")
 
+	listed := d.ok("update", "start", "1.4.0", "--device", "pc-1", "--device", deviceB)
+	require.Equal(t, 2, strings.Count(listed, "not yet picked up"), "all are shown, also when the answer does not name all")
 	f.groups = []object{{"id": uuid.NewString(), "name": "g1"}}
 	code, text, notes := d.run("update", "start", id, "--group", "G1")
 	require.Zero(t, code, notes)

@@ -173,14 +173,18 @@ func (w *waiting) check() error {
 
 // watchTasks waits for the end of tasks.
 func (a *app) watchTasks(ctx context.Context, api *client.Client, ids []string, timeout time.Duration) error {
-	return a.watch(ctx, api, watched{"task", func(ctx context.Context) ([]subject, error) {
-		found, err := each(ctx, ids, api.Task)
+	return a.watch(ctx, api, tasksOf(func(ctx context.Context) ([]client.Task, error) { return each(ctx, ids, api.Task) }), timeout)
+}
+
+func tasksOf(load func(context.Context) ([]client.Task, error)) watched {
+	return watched{"task", func(ctx context.Context) ([]subject, error) {
+		found, err := load(ctx)
 		out := make([]subject, 0, len(found))
 		for _, t := range found {
 			out = append(out, subject{t.ID, t.Hostname + "  " + t.Kind, t.Summary, t.State, t})
 		}
 		return out, err
-	}}, timeout)
+	}}
 }
 
 func (a *app) deviceUninstallCommand() *cobra.Command {

@@ -3,6 +3,7 @@ package cli_test
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +30,10 @@ func (f *fakeServer) taskRoutes(handle func(string, func(*http.Request) (int, an
 		f.tasks = append(f.tasks, t)
 		return t
 	}
-	handle("GET /tasks", func(r *http.Request) (int, any) { return 200, page(r, f.tasks) })
+	handle("GET /tasks", func(r *http.Request) (int, any) {
+		batch := r.URL.Query().Get("batch_id")
+		return 200, page(r, slices.DeleteFunc(slices.Clone(f.tasks), func(t object) bool { return batch != "" && t["batch_id"] != batch }))
+	})
 	one := func(change func(object)) func(*http.Request) (int, any) {
 		return func(r *http.Request) (int, any) {
 			t := find(f.tasks, r.PathValue("id"))

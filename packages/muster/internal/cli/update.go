@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -86,14 +87,18 @@ func (a *app) startUpdate(ctx context.Context, ref string, devices []string, in 
 	for _, l := range made.LeftOut {
 		a.note("left out: %s", l.Why)
 	}
-	if !w.wait || len(made.Tasks) == 0 {
-		return a.taskTable(made.Tasks)
+	all := func(ctx context.Context) ([]client.Task, error) { // the answer does not name all of a large group
+		return api.Tasks(ctx, url.Values{"batch_id": {made.BatchID}}, 0)
 	}
-	ids := make([]string, len(made.Tasks))
-	for i, t := range made.Tasks {
-		ids[i] = t.ID
+	if w.wait && made.Made > 0 {
+		return a.watch(ctx, api, tasksOf(all), w.timeout)
 	}
-	return a.watchTasks(ctx, api, ids, w.timeout)
+	if made.Made > len(made.Tasks) {
+		if made.Tasks, err = all(ctx); err != nil {
+			return err
+		}
+	}
+	return a.taskTable(made.Tasks)
 }
 
 // updateFields shows what an update asked for and how it ended.
