@@ -20,7 +20,6 @@ import (
 	"github.com/muster/muster/server/internal/deploy"
 	"github.com/muster/muster/server/internal/group"
 	"github.com/muster/muster/server/internal/hub"
-	"github.com/muster/muster/server/internal/release"
 	"github.com/muster/muster/server/internal/trust"
 )
 
@@ -67,13 +66,7 @@ func (p *parts) applyGroups() group.Apply {
 				p.hub.Notify(hub.Event{Type: "device", ID: id, DeviceID: id})
 			}
 		},
-		Release: func(ctx context.Context, id string) (string, error) {
-			r, err := p.release.Release(ctx, id)
-			if err == nil && r.State != release.Active {
-				err = fault.New(fault.Conflict, "release %s is %s: choose another one", r.Document.Version, r.State)
-			}
-			return r.Document.Version, err
-		},
+		Release: func(ctx context.Context, id string) (string, error) { return p.release.Usable(ctx, id) },
 		EnsureUpdate: func(ctx context.Context, id string, deviceIDs []string) error {
 			return p.release.EnsureUpdate(ctx, id, deviceIDs)
 		},

@@ -48,7 +48,26 @@ func (s Search) Validate(where string) error {
 	if s.AgentBelow != "" && !release.IsVersion(s.AgentBelow) {
 		return fault.Field(where+"agent_below", "%.40q is no version like 1.2.0", s.AgentBelow)
 	}
+	for _, b := range s.bounds() { // MySQL takes no other, and a saved search would fail for ever
+		if year := b.at.UTC().Year(); !b.at.IsZero() && (year < 1 || year > 9999) {
+			return fault.Field(where+b.name, "%s is not within the years 1 to 9999 of UTC", b.at.Format(time.RFC3339))
+		}
+	}
 	return nil
+}
+
+// bound is a time that a Search compares a column with.
+type bound struct {
+	name      string // of the field
+	condition string
+	at        time.Time
+}
+
+func (s Search) bounds() []bound {
+	return []bound{
+		{"enrolled_after", "devices.enrolled_at >= ?", s.EnrolledAfter}, {"enrolled_before", "devices.enrolled_at < ?", s.EnrolledBefore},
+		{"seen_after", "devices.last_seen_at >= ?", s.SeenAfter}, {"seen_before", "devices.last_seen_at < ?", s.SeenBefore},
+	}
 }
 
 // ValidateSaved is Validate for the search of a group, whose members are never revoked or removed.

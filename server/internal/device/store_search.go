@@ -44,13 +44,7 @@ func (s Search) Where(now time.Time) func(*gorm.DB) *gorm.DB {
 }
 
 func (s Search) times(tx *gorm.DB, now time.Time) *gorm.DB {
-	for _, bound := range []struct {
-		condition string
-		at        time.Time
-	}{
-		{"devices.enrolled_at >= ?", s.EnrolledAfter}, {"devices.enrolled_at < ?", s.EnrolledBefore},
-		{"devices.last_seen_at >= ?", s.SeenAfter}, {"devices.last_seen_at < ?", s.SeenBefore},
-	} {
+	for _, bound := range s.bounds() {
 		if !bound.at.IsZero() {
 			tx = tx.Where(bound.condition, bound.at.UTC().Truncate(time.Millisecond))
 		}

@@ -24,7 +24,7 @@ const applyEvery = time.Minute
 type Apply struct {
 	// Wake tells devices to check in, for their log level has changed.
 	Wake func(deviceIDs []string)
-	// Release is the version of a release that devices may become; NotFound, or a Conflict of one that they may not.
+	// Release is the version of a release that devices would take today; NotFound, or a Conflict of one that they would not.
 	Release func(ctx context.Context, releaseID string) (version string, err error)
 	// EnsureUpdate asks those of the devices to become the release that can, and have not been asked for it before.
 	EnsureUpdate func(ctx context.Context, releaseID string, deviceIDs []string) error
@@ -48,7 +48,7 @@ func (s *Service) remind(ctx context.Context) error {
 	for _, row := range rows {
 		version, err := s.apply.Release(ctx, row.ReleaseID)
 		if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Conflict) {
-			continue // the release is retired; who set it sees that
+			continue // the release is retired, say; who set it sees that
 		}
 		if err != nil {
 			return err

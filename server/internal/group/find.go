@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -103,34 +104,25 @@ func (s *Service) Run(ctx context.Context) {
 // Find looks for the members of all saved searches now.
 func (s *Service) Find(ctx context.Context) error { return s.findAll(ctx, nil, true) }
 
-// findAll looks for the members of all saved searches, among all devices or those that are named.
+// findAll looks for the members of all saved searches, among all devices or those that are named. One that fails
+// keeps no other from it.
 func (s *Service) findAll(ctx context.Context, ids []string, many bool) error {
+	var errs []error
 	if many {
-		if err := s.store.tidy(ctx); err != nil {
-			return err
-		}
-		if err := s.remind(ctx); err != nil {
-			return err
-		}
+		errs = append(errs, s.store.tidy(ctx), s.remind(ctx))
 	}
 	searches, err := s.store.searches(ctx)
-	if err != nil {
-		return err
-	}
+	errs = append(errs, err)
 	for _, row := range searches {
 		if many {
-			if err := s.find(ctx, row, nil); err != nil {
-				return err
-			}
+			errs = append(errs, s.find(ctx, row, nil))
 			continue
 		}
 		for part := range slices.Chunk(ids, batch) {
-			if err := s.find(ctx, row, part); err != nil {
-				return err
-			}
+			errs = append(errs, s.find(ctx, row, part))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // find writes who joins and who leaves a saved search, among the devices that are named, or all when ids is nil.

@@ -123,9 +123,11 @@ func (s *groupStore) withRelease(ctx context.Context) ([]groupRow, error) {
 
 // remind marks the members whose agents are older than the version of the key.
 func (s *groupStore) remind(ctx context.Context, groupID, versionKey string) error {
-	err := s.db.With(ctx).Model(&memberRow{}).Where("group_id = ? AND member = ?", groupID, true).
-		Where("device_id IN (SELECT id FROM devices WHERE state = ? AND agent_version_key < ?)", protocol.DeviceActive, versionKey).
-		UpdateColumns(map[string]any{"due": gorm.Expr("due | ?", dueRelease), "version": gorm.Expr("version + 1")}).Error
+	err := s.db.Tx(ctx, func(tx *gorm.DB) error {
+		return tx.Model(&memberRow{}).Where("group_id = ? AND member = ?", groupID, true).
+			Where("device_id IN (SELECT id FROM devices WHERE state = ? AND agent_version_key < ?)", protocol.DeviceActive, versionKey).
+			UpdateColumns(map[string]any{"due": gorm.Expr("due | ?", dueRelease), "version": gorm.Expr("version + 1")}).Error
+	})
 	if err != nil {
 		return fmt.Errorf("mark members with older agents: %w", err)
 	}

@@ -216,6 +216,16 @@ func (s *Service) view(r *releaseRow) (Release, error) {
 	}, nil
 }
 
+// Usable is the version of a release to which updates may begin: NotFound without it, a Conflict when devices would
+// refuse it today.
+func (s *Service) Usable(ctx context.Context, id string) (version string, err error) {
+	r, err := s.Release(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	return r.Document.Version, r.usable(s.now())
+}
+
 // usable refuses to begin updates to a release that devices would refuse today.
 func (r Release) usable(now time.Time) error {
 	d := r.Document

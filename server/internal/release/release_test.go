@@ -278,6 +278,9 @@ func TestUpdate_onlyToWhatDevicesWouldTake(t *testing.T) {
 		_, err = e.Update(t.Context(), release.UpdateRequest{ReleaseID: id, GroupID: "gone"})
 		require.True(t, fault.Is(err, fault.NotFound), "%v", err)
 
+		version, err := e.Usable(t.Context(), id)
+		require.NoError(t, err)
+		require.Equal(t, "1.1.0", version)
 		refused := func(id, says string) {
 			t.Helper()
 			_, err := e.Update(t.Context(), release.UpdateRequest{ReleaseID: id, DeviceIDs: []string{"d"}})
@@ -285,6 +288,8 @@ func TestUpdate_onlyToWhatDevicesWouldTake(t *testing.T) {
 			require.ErrorContains(t, err, says)
 			err = e.EnsureUpdate(t.Context(), id, []string{"d"})
 			require.ErrorContains(t, err, says)
+			_, err = e.Usable(t.Context(), id)
+			require.True(t, fault.Is(err, fault.Conflict), "no group can have it: %v", err)
 		}
 		require.NoError(t, e.trust.Revoke(t.Context(), id))
 		refused(id, "revoked")

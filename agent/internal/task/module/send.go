@@ -15,7 +15,6 @@ import (
 	"github.com/muster/muster/agent/internal/task/inventory"
 	"github.com/muster/muster/packages/atomicfile"
 	"github.com/muster/muster/packages/fault"
-	"github.com/muster/muster/packages/logging"
 	"github.com/muster/muster/packages/protocol"
 )
 
@@ -47,8 +46,7 @@ func (s sent) save(dir string) error {
 }
 
 // deliver sends a server the results of the named modules that it has not got yet; with again, it is told of the
-// others, too, and takes what it has lost. One that the server refuses does not keep back the others. The error is
-// final (client.Final) only when all were tried.
+// others, too, and takes what it has lost. One that the server refuses does not keep back the others.
 func deliver(ctx context.Context, store *identity.Store, results modules.Results, names []string, again bool, log *slog.Logger) error {
 	had := loadSent(store.Dir())
 	var c *client.Client
@@ -77,10 +75,7 @@ func deliver(ctx context.Context, store *identity.Store, results modules.Results
 		case client.Final(err): // it would be refused again
 			errs = append(errs, fmt.Errorf("module %s: %w", name, err))
 		default:
-			if refused := errors.Join(errs...); refused != nil { // they are not sent again
-				log.Error("the server did not take what modules found", logging.Err, refused)
-			}
-			return err
+			return errors.Join(append(errs, err)...)
 		}
 		if had[name] != res.ID {
 			had[name] = res.ID
