@@ -29,7 +29,7 @@ type holder struct {
 }
 
 // TryLock takes the lock at path, making the file if needed, and writes into it who holds it: owner says
-// for what, as "deploy task". When another process holds the lock, the error is ErrHeld and holder
+// for what, as "deploy task"; on a full disk the lock is taken without. When another process holds the lock, the error is ErrHeld and holder
 // describes that process for people.
 func TryLock(path, owner string) (lock *Lock, heldBy string, err error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
@@ -90,8 +90,10 @@ func writeHolder(file *os.File, owner string) error {
 	if err := file.Truncate(0); err != nil {
 		return err
 	}
-	_, err = file.WriteAt(append(data, '\n'), 0)
-	return err
+	if _, err := file.WriteAt(append(data, '\n'), 0); err != nil {
+		return file.Truncate(0) // a full disk: who holds it is for people, and that it is held is not in the file
+	}
+	return nil
 }
 
 // describeHolder reads who holds the lock. The holder may be just writing it, so anything unreadable is

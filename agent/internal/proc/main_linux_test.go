@@ -34,6 +34,8 @@ func TestMain(m *testing.M) {
 			os.Exit(startTaskAndHang(os.Args[2]))
 		case "start-program": // a resident whose task runs a program
 			os.Exit(startProgramAndHang(os.Args[2]))
+		case "lock-full":
+			syscall.Exit(lockOnAFullDisk(os.Args[2]))
 		case "start-tasks": // a resident of an ordinary user
 			os.Exit(startTasks(os.Args[2]))
 		}

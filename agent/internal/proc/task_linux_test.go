@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -287,6 +288,40 @@ func TestLock_unlockMayBeRepeated(t *testing.T) {
 		held, err := Held(path)
 		return err == nil && !held
 	}, time.Minute, 10*time.Millisecond)
+}
+
+// An agent must start on a full disk, and nobody may take whoever held the lock before for the holder.
+func TestLock_onAFullDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	lock, _, err := TryLock(filepath.Join(dir, "lock"), "somebody before")
+	require.NoError(t, err)
+	require.NoError(t, lock.Unlock())
+	out, err := exec.Command("/proc/self/exe", "lock-full", dir).CombinedOutput()
+	require.NoError(t, err, string(out))
+	data, err := os.ReadFile(filepath.Join(dir, "lock"))
+	require.NoError(t, err)
+	require.Empty(t, data)
+}
+
+// lockOnAFullDisk takes a lock where no file may grow.
+func lockOnAFullDisk(dir string) int {
+	signal.Ignore(syscall.SIGXFSZ)
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 10, Max: 10}); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	lock, _, err := TryLock(filepath.Join(dir, "lock"), "test")
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	defer func() { _ = lock.Unlock() }()
+	if pid, err := Holder(filepath.Join(dir, "lock")); pid != 0 || err != nil {
+		fmt.Println("held by", pid, err)
+		return 1
+	}
+	return 0
 }
 
 func TestLock_holderThatCannotBeRead(t *testing.T) {
