@@ -1,8 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"strings"
 
+	"github.com/ncruces/go-sqlite3"
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 )
@@ -21,4 +23,12 @@ func Contains(text string, columns ...string) func(*gorm.DB) *gorm.DB {
 		}
 		return tx.Where(clause.Or(hits...))
 	}
+}
+
+// lowerAllLetters gives a connection to SQLite the LOWER of MySQL: its own knows no letters but those of ASCII, so that
+// Contains would find no name with an Ä, however it is written.
+func lowerAllLetters(c *sqlite3.Conn) error {
+	return c.CreateFunction("lower", 1, sqlite3.DETERMINISTIC|sqlite3.INNOCUOUS, func(ctx sqlite3.Context, arg ...sqlite3.Value) {
+		ctx.ResultRawText(bytes.ToLower(arg[0].RawText()))
+	})
 }

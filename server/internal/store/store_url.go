@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/ncruces/go-sqlite3/driver"
 	"github.com/ncruces/go-sqlite3/gormlite"
 	gormmysql "gorm.io/driver/mysql"
 	"gorm.io/gorm"
@@ -103,7 +104,11 @@ func (t target) dialector() (gorm.Dialector, error) {
 		if err := createPrivate(t.path); err != nil {
 			return nil, err
 		}
-		return gormlite.Open(sqliteDSN(t.path)), nil
+		pool, err := driver.Open(sqliteDSN(t.path), lowerAllLetters)
+		if err != nil {
+			return nil, err
+		}
+		return gormlite.OpenDB(pool), nil
 	}
 	precision := 3
 	return gormmysql.New(gormmysql.Config{
