@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	commitBatches = 200    // batches that are committed together
-	batchLines    = 1_000  // lines of one batch, at most one report more
-	commitLines   = 20_000 // lines of one transaction, at most one batch more
-	mostReportID  = 64     // bytes of a malformed report id that are sent back
-	mostTask      = 40     // characters
-	mostDropped   = 1 << 40
+	commitBatches = 200     // batches that are committed together
+	batchLines    = 1_000   // lines of one batch, at most one report more
+	commitLines   = 20_000  // lines of one transaction, at most one batch more
+	mostReportID  = 64      // bytes of a malformed report id that are sent back
+	mostTask      = 40      // characters
+	mostDropped   = 1 << 30 // lines that a report says are missing; the sum fits for years
 )
 
 // coreTask is the task of lines that the resident process wrote, and of those that say what is missing.

@@ -64,7 +64,7 @@ func (s *Service) SetFor(ctx context.Context, id, level string, period time.Dura
 	setting := protocol.LogSetting{Level: level}
 	if period > 0 {
 		if level == LogGroups {
-			return Setting{}, fault.Field("for_seconds", "what groups say has no end: name a level for that time")
+			return Setting{}, fault.Field("body.for_seconds", "what groups say has no end: name a level for that time")
 		}
 		until := s.now().Add(period)
 		if after == "" {
@@ -72,7 +72,7 @@ func (s *Service) SetFor(ctx context.Context, id, level string, period time.Dura
 		}
 		setting.Until, setting.After = &until, after
 	} else if after != "" {
-		return Setting{}, fault.Field("after", "what follows needs a time after which: say for_seconds as well")
+		return Setting{}, fault.Field("body.after", "what follows needs a time after which: say for_seconds as well")
 	}
 	if err := valid(setting); err != nil {
 		return Setting{}, err

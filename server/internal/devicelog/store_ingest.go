@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -60,12 +61,9 @@ func (s *lineStore) apply(ctx context.Context, group []*batch, now time.Time, b 
 // prefetch reads what the reports are about with a few statements, however many they are, and holds the
 // devices' rows, so that two commits, on whatever nodes, give no key twice.
 func (w *work) prefetch(group []*batch, locks bool) error {
-	var deviceIDs, reportIDs []string
+	var deviceIDs []string
 	for _, b := range group {
 		deviceIDs = append(deviceIDs, b.deviceID)
-		for _, r := range b.reports {
-			reportIDs = append(reportIDs, r.reportID)
-		}
 	}
 	slices.Sort(deviceIDs) // all who lock several devices take them in one order
 	deviceIDs = slices.Compact(deviceIDs)
@@ -81,9 +79,22 @@ func (w *work) prefetch(group []*batch, locks bool) error {
 			return err
 		}
 	}
-	for part := range slices.Chunk(reportIDs, chunk) {
+	var keys []any // number and report, in turn
+	for _, b := range group {
+		if source := w.sources[b.deviceID]; source != nil {
+			for _, r := range b.reports {
+				keys = append(keys, source.DeviceNo, r.reportID)
+			}
+		}
+	}
+	for part := range slices.Chunk(keys, 2*chunk) {
+		// One look-up for each: of two lists MariaDB would take the devices alone, and read all that is known of them.
+		list := strings.TrimSuffix(strings.Repeat("(?,?),", len(part)/2), ",")
+		if !locks {
+			list = "VALUES " + list // as SQLite writes it
+		}
 		var found []reportRow
-		if err := w.tx.Where("report_id IN ? AND device_no IN ?", part, w.numbers()).Find(&found).Error; err != nil {
+		if err := w.tx.Where("(device_no, report_id) IN ("+list+")", part...).Find(&found).Error; err != nil {
 			return fmt.Errorf("find known reports: %w", err)
 		}
 		for _, f := range found {
@@ -91,14 +102,6 @@ func (w *work) prefetch(group []*batch, locks bool) error {
 		}
 	}
 	return nil
-}
-
-func (w *work) numbers() []int64 {
-	var all []int64
-	for _, s := range w.sources {
-		all = append(all, s.DeviceNo)
-	}
-	return all
 }
 
 // takeSources reads and holds the rows of devices, and makes those that are missing.
