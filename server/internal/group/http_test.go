@@ -25,6 +25,7 @@ func TestAPI_auditTrail(t *testing.T) {
 	other := map[string]any{"name": "Room 4"}
 	admin.Do(t, http.MethodPost, api.Path+"/groups", other).JSON(t, http.StatusCreated, &g)
 	require.Equal(t, http.StatusNoContent, admin.Do(t, http.MethodDelete, api.Path+"/groups/"+g.ID, nil).Status)
+	admin.Do(t, http.MethodPost, api.Path+"/groups/preview", map[string]any{"search": map[string]any{"os": "linux"}}).JSON(t, http.StatusOK, nil)
 	var trail struct {
 		Items []struct {
 			Operation string            `json:"operation"`
@@ -38,6 +39,7 @@ func TestAPI_auditTrail(t *testing.T) {
 			said[e.Operation] = e.Details
 		}
 	}
+	require.NotContains(t, said, "preview-group", "who looks changes nothing")
 	require.Equal(t, map[string]string{"name": "Room 4"}, said["delete-group"])
 	require.Equal(t, map[string]string{"name": "Room 3", "log_level": "none"}, said["change-group"])
 	require.Equal(t, map[string]string{"name": "short", "group 1": "Room 3"}, said["create-enrollment-token"])

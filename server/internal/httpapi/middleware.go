@@ -178,17 +178,23 @@ func (s *Server) identified(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
+// reads reports whether a request changes nothing. One has a body that says what to look for, and is sent as that is
+// written.
+func reads(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return true
+	}
+	return r.URL.Path == api.Path+"/groups/preview"
+}
+
 // recorded writes the audit row of whatever is not a read. The parts of an upload are left out:
 // its begin and its end have rows.
 func (s *Server) recorded(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		err := next(c)
 		r := c.Request()
-		switch r.Method {
-		case http.MethodGet, http.MethodHead, http.MethodOptions:
-			return err
-		}
-		if uploads(r) || !under(r.URL.Path, api.Path) {
+		if reads(r) || uploads(r) || !under(r.URL.Path, api.Path) {
 			return err
 		}
 		if err != nil {

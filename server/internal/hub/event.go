@@ -15,7 +15,7 @@ const collapseAt = 100
 // Event tells browsers that something changed; they fetch it again. An empty ID says that many things
 // of the type changed.
 type Event struct {
-	Type      string    `json:"type"` // deployment, device, group, package, upload, enrollment_token
+	Type      string    `json:"type"` // what changed, in the words of the API: device, task, log
 	ID        string    `json:"id"`
 	DeviceID  string    `json:"device_id,omitempty"`
 	PackageID string    `json:"package_id,omitempty"`
