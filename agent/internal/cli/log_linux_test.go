@@ -1,9 +1,9 @@
 package cli_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -33,6 +33,15 @@ func (a *agent) forwarded() (lines []string) {
 	return lines
 }
 
+// awaitLogged waits until a line is in the log of the device.
+func (a *agent) awaitLogged(part string) {
+	a.t.Helper()
+	a.eventually(part, func() bool {
+		out, _ := a.cli("log", "--data", a.data)
+		return strings.Contains(out, part)
+	})
+}
+
 func (a *agent) asks(s *protocol.LogSetting) {
 	a.server.Lock()
 	a.server.Log = s
@@ -52,6 +61,7 @@ func TestLog_isForwardedAndReadOnTheDevice(t *testing.T) {
 	a.server.Offer(quiet)
 	a.server.Wakeup()
 	a.server.AwaitFinal(t, quiet)
+	a.awaitLogged("[deploy][INFO] attempt ends") // a line comes after the report
 	later := time.Now().Add(time.Hour)
 	a.asks(&protocol.LogSetting{Level: "debug", Until: &later, After: "warn", Follow: &later})
 	a.eventually("the device says which lines go to the server", func() bool {
@@ -87,21 +97,27 @@ func TestLog_goesOnAsLinesCome(t *testing.T) {
 	t.Parallel()
 	a := newAgent(t)
 	c, _ := a.run()
-	ctx, stop := context.WithCancel(t.Context())
+	a.awaitLogged("agent starts")
+	ctx, stop := context.WithTimeout(t.Context(), agenttest.Deadline)
 	defer stop()
-	follow := a.command(ctx, "log", "--data", a.data, "-f", "--lines", "0")
+	follow := a.command(ctx, "log", "--data", a.data, "-f", "--lines", "1")
 	out, err := follow.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, follow.Start())
+	lines := bufio.NewScanner(out)
+	require.True(t, lines.Scan(), "the last one that there is; from there on it follows")
 	tk := a.shell("true", 5)
 	a.server.Offer(tk)
 	a.server.Wakeup()
 	a.server.AwaitFinal(t, tk)
+	a.awaitLogged("[deploy][INFO] attempt ends")
 	require.NoError(t, c.Process.Kill()) // the file is read whether or not an agent runs
-	text := make([]byte, 4096)
-	n, err := io.ReadAtLeast(out, text, len("2026-01-02T03:04:05.678Z [deploy][INFO] attempt ends"))
-	require.NoError(t, err)
-	require.NotContains(t, string(text[:n]), "agent starts")
+	var got []string
+	for !has(got, "[deploy][INFO] attempt ends") && lines.Scan() {
+		require.NotContains(t, lines.Text(), "agent starts")
+		got = append(got, lines.Text())
+	}
+	require.True(t, has(got, "[deploy][INFO] attempt ends"), "%q", got)
 	stop()
 	_ = follow.Wait()
 }
@@ -128,10 +144,7 @@ func TestLog_linesMadeOfflineArrive(t *testing.T) {
 	away.Store(true)
 	a.server.DropSockets()
 	require.NoError(t, os.WriteFile(gate, nil, 0o600))
-	a.eventually("the attempt ends", func() bool {
-		out, _ := a.cli("log", "--data", a.data)
-		return strings.Contains(out, "[deploy][INFO] attempt ends")
-	})
+	a.awaitLogged("[deploy][INFO] attempt ends")
 	require.NoError(t, c.Process.Kill())
 	_ = c.Wait()
 	require.Contains(t, log.String(), "[deploy][INFO] attempt ends", "also where a person looks")

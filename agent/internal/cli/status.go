@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -32,31 +33,38 @@ func status(args []string, stdout io.Writer) error {
 		return err
 	}
 	s.Stopped = !running
-	state, err := launch.Load(*data)
-	if err != nil {
-		return err
+	all := fullStatus{Status: s}
+	if all.Launch, err = launch.Load(*data); err != nil {
+		all.LaunchProblem = err.Error() // an agent runs all the same
 	}
 	if *asJSON {
 		enc := json.NewEncoder(stdout)
 		enc.SetIndent("", "  ")
-		return enc.Encode(struct {
-			resident.Status
-			Launch launch.State `json:"launch"`
-		}{s, state})
+		return enc.Encode(all)
 	}
-	return printStatus(stdout, s, state)
+	return printStatus(stdout, all)
 }
 
-func printStatus(w io.Writer, s resident.Status, state launch.State) error {
+// fullStatus is what the resident said last, and what its launcher goes by.
+type fullStatus struct {
+	resident.Status
+	Launch        launch.State `json:"launch"`
+	LaunchProblem string       `json:"launch_problem,omitempty"` // why Launch is empty
+}
+
+func printStatus(w io.Writer, s fullStatus) error {
 	head := fmt.Sprintf("muster-agent %s runs (pid %d, since %s)", s.Version, s.PID, clock(s.Since))
 	if s.Stopped {
 		head = fmt.Sprintf("muster-agent does not run; what it said last, at %s:", clock(s.Written))
 	}
-	lines := append([]string{head}, programLines(s.Program, state)...)
+	lines := append([]string{head}, programLines(s.Program, s.Launch)...)
+	if s.LaunchProblem != "" {
+		lines = append(lines, "  which agent is to run is not known, so the installed one does: "+s.LaunchProblem)
+	}
 	lines = append(lines, "  "+costLine(s.Footprint))
 	if !s.Stopped {
 		for _, t := range s.Running {
-			lines = append(lines, strings.TrimRight(fmt.Sprintf("at work for %s: %s %s", t.Server, t.Kind, t.ID), " "))
+			lines = append(lines, strings.TrimRight(fmt.Sprintf("at work for %s: %s %s", cmp.Or(t.Server, "itself"), t.Kind, t.ID), " "))
 		}
 		lines = append(lines, listenerLines(s.Listener)...)
 	}

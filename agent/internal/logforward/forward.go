@@ -26,6 +26,8 @@ type Options struct {
 	Spool *spool.Spool
 	// PerMinute and Burst bound the lines, in the long run and at once.
 	PerMinute, Burst int
+	// Except is the kind of a task whose lines the server gets only when it asked for that task itself; may be empty.
+	Except string
 }
 
 // Forwarder forwards lines to one server.
@@ -187,7 +189,7 @@ func (f *Forwarder) take(line logging.Line, now time.Time) bool {
 	if !on || f.closed || line.Level < from {
 		return false
 	}
-	if line.Server != "" && line.Server != f.o.Store.Name() {
+	if line.Server != "" && line.Server != f.o.Store.Name() || line.Server == "" && line.Task == f.o.Except {
 		return true
 	}
 	if f.batch == nil && !f.begin(now) {

@@ -42,7 +42,7 @@ func restart(t *testing.T, data string, limits spool.Limits) *bench {
 	var err error
 	b.spool, err = spool.Open(filepath.Join(store.Dir(), "spool"), limits)
 	require.NoError(t, err)
-	b.one = b.Forward(Options{Store: store, Spool: b.spool, PerMinute: 60, Burst: 500})
+	b.one = b.Forward(Options{Store: store, Spool: b.spool, PerMinute: 60, Burst: 500, Except: protocol.TaskModule})
 	t.Cleanup(func() {
 		b.one.Close()
 		require.NoError(t, b.spool.Close())
@@ -110,6 +110,23 @@ func TestLog_forwardsFromTheLevelThatIsAskedFor(t *testing.T) {
 		require.Contains(t, b.file.String(), own)
 	}
 	require.Equal(t, slog.LevelInfo, b.Level())
+}
+
+// What a module says tells what it finds: a server that may not have that gets none of it.
+func TestLog_keepsTasksThatAServerMayNotHave(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, spool.Limits{})
+	b.ask(protocol.LogSetting{Level: "info"})
+	for _, kind := range []string{protocol.TaskModule, protocol.TaskInventory} {
+		line := logging.Line{Time: time.Now(), Task: kind, Level: slog.LevelInfo, Text: "said by a " + kind}
+		_, err := b.Task(kind, "").Write([]byte(line.String()))
+		require.NoError(t, err)
+	}
+	b.one.Flush()
+	lines, dropped := b.spooled()
+	require.Equal(t, []string{"[inventory][info] said by a inventory"}, lines)
+	require.Zero(t, dropped)
+	require.Contains(t, b.file.String(), "said by a module")
 }
 
 func TestLog_aLevelForATimeEnds(t *testing.T) {

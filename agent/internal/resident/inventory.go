@@ -136,7 +136,7 @@ func (r *Resident) takeInventory(ctx context.Context, u *unit) {
 	p.Next = p.Next.UTC().Truncate(time.Millisecond)
 	u.savePlan()
 	if err == nil && r.outside.any() { // it gets what it may have lost of theirs, too
-		u.parcel.again, u.parcel.asks, u.parcel.due = true, u.parcel.asks+1, now
+		u.owe(now, true)
 	}
 	r.statusChanged()
 	r.settled()

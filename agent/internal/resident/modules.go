@@ -248,6 +248,11 @@ func (r *Resident) resultsChanged() {
 func (u *unit) sendSoon(at time.Time, again bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.owe(at, again)
+}
+
+// owe is sendSoon for callers that hold mu. A server that may not have what modules found is owed nothing.
+func (u *unit) owe(at time.Time, again bool) {
 	if !slices.Contains(u.allowed, protocol.TaskModule) || u.leaving {
 		return
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/muster/muster/agent/internal/attempt"
 	"github.com/muster/muster/agent/internal/config"
 	"github.com/muster/muster/agent/internal/identity"
+	"github.com/muster/muster/agent/internal/modules"
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/agent/internal/task"
 	"github.com/muster/muster/packages/protocol"
@@ -264,6 +265,23 @@ func TestRun_makesInventoriesWhenTheyAreDue(t *testing.T) {
 	at, _ = u.inventoryAt()
 	require.WithinDuration(t, now, at, time.Hour, "nobody waits for the years of a clock that was wrong")
 	require.NotContains(t, strings.Join(b.ledger(), "\n"), "inventory denied")
+}
+
+// With each inventory a server is told again of what modules found, but for one that may not have it.
+func TestTakeInventory_namesModulesWhereTheyMayBeHad(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "denied", "open")
+	b.config.Servers = []config.Server{{Name: "denied", TasksAllowed: &[]string{protocol.TaskInventory}}}
+	r, err := New(Options{DataDir: b.data, Config: b.config, Log: slog.New(slog.NewTextHandler(&b.log, nil))})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, r.Close()) })
+	r.outside.found = []modules.State{{Name: "ports"}}
+	for _, u := range r.servers() {
+		r.takeInventory(t.Context(), u)
+		require.Contains(t, b.ledger(), "end inventory "+u.name)
+		require.Equal(t, u.name == "open", !u.parcel.due.IsZero(), u.name)
+		require.Equal(t, u.name == "open", u.parcel.again, u.name)
+	}
 }
 
 func TestRun_measuresItself(t *testing.T) {

@@ -165,9 +165,13 @@ func (r *Resident) newUnit(name string) (*unit, error) {
 	if r.o.Lines != nil {
 		quiet = r.o.Lines.Quiet()
 		if slices.Contains(u.allowed, protocol.TaskLog) {
-			u.forward = r.o.Lines.Forward(logforward.Options{
+			o := logforward.Options{
 				Store: u.store, Spool: u.spool, PerMinute: r.o.Config.Log.ForwardPerMinute, Burst: r.o.Config.Log.ForwardBurst,
-			})
+			}
+			if !slices.Contains(u.allowed, protocol.TaskModule) {
+				o.Except = protocol.TaskModule // what modules say tells what they find
+			}
+			u.forward = r.o.Lines.Forward(o)
 		} else if err := logforward.Forget(u.store); err != nil {
 			return nil, errors.Join(err, u.close())
 		}

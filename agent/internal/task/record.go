@@ -80,6 +80,7 @@ func (r *Record) Reach(t protocol.TaskReport) error {
 	if err := r.journal.Append(attempt.Record{Report: report}); err != nil {
 		return fmt.Errorf("journal %s: %w", t.State, err)
 	}
+	r.reached[t.State] = true
 	if err := r.emit(Event{Report: &report}); err != nil {
 		return fmt.Errorf("tell %s: %w", t.State, err)
 	}

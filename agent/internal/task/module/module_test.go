@@ -5,15 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/muster/muster/agent/internal/agenttest"
+	"github.com/muster/muster/agent/internal/client"
+	"github.com/muster/muster/agent/internal/identity"
 	"github.com/muster/muster/agent/internal/modules"
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/packages/fault"
@@ -114,6 +119,23 @@ func TestCollection_refuses(t *testing.T) {
 	require.Equal(t, fault.TooLarge, fault.CodeOf(c.event([]byte(`{"row":{"key":"a"}}`))))
 }
 
+// Whatever a module says, and by whichever event: the log of the device is not its own.
+func TestCollection_boundsItsLog(t *testing.T) {
+	t.Parallel()
+	for _, event := range []string{`{"problem":"one more"}`, `{"log":{"level":"error","message":"one more"}}`} {
+		var log strings.Builder
+		c := collect()
+		c.log = slog.New(slog.NewTextHandler(&log, nil))
+		for range 2 * maxLines {
+			require.NoError(t, c.event([]byte(event)))
+		}
+		c.closeLog()
+		require.Equal(t, maxLines+1, strings.Count(log.String(), "\n"), event)
+		require.Contains(t, log.String(), fmt.Sprintf("left out\" count=%d", maxLines))
+		require.LessOrEqual(t, len(c.problem), maxProblem)
+	}
+}
+
 func TestCollection_judges(t *testing.T) {
 	t.Parallel()
 	m := modules.Manifest{Name: "ports", MemoryLimit: 5}
@@ -162,6 +184,44 @@ func TestRefuse_keepsTheRows(t *testing.T) {
 	require.NotEmpty(t, good.SHA256, "a section of no rows")
 	require.NotEqual(t, first.ID, good.ID)
 	require.Empty(t, section(good, nil).Problem)
+}
+
+// A section that the server refuses is given up; one that it could not take now is not, whatever became of the others.
+func TestDeliver_keepsWhatMayStillArrive(t *testing.T) {
+	t.Parallel()
+	server := agenttest.New(t)
+	store := identity.Open(t.TempDir(), "test")
+	_, _, err := identity.Enroll(t.Context(), store, server.Enrollment(), protocol.Facts{})
+	require.NoError(t, err)
+	results := modules.ResultsOf(t.TempDir())
+	names := []string{"refused", "away"}
+	for _, name := range names {
+		require.NoError(t, refuse(results, name, errors.New("for a problem to tell")))
+	}
+	var requests atomic.Int32
+	var away atomic.Bool
+	away.Store(true)
+	server.Lock()
+	server.Fail = func(http.ResponseWriter, *http.Request) int {
+		switch n := requests.Add(1); {
+		case n == 1:
+			return http.StatusUnprocessableEntity
+		case away.Load():
+			return http.StatusServiceUnavailable
+		default:
+			return 0
+		}
+	}
+	server.Unlock()
+	var log strings.Builder
+	err = deliver(t.Context(), store, results, names, false, slog.New(slog.NewTextHandler(&log, nil)))
+	require.Error(t, err)
+	require.False(t, client.Final(err), "%v", err)
+	require.Contains(t, log.String(), "module refused", "nobody else says it")
+	require.NotContains(t, loadSent(store.Dir()), "away")
+	away.Store(false)
+	require.NoError(t, deliver(t.Context(), store, results, names, false, slog.New(slog.DiscardHandler)))
+	require.Len(t, loadSent(store.Dir()), 2, "what was refused is not sent again")
 }
 
 func TestSent_survivesDamage(t *testing.T) {

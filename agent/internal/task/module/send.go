@@ -15,6 +15,7 @@ import (
 	"github.com/muster/muster/agent/internal/task/inventory"
 	"github.com/muster/muster/packages/atomicfile"
 	"github.com/muster/muster/packages/fault"
+	"github.com/muster/muster/packages/logging"
 	"github.com/muster/muster/packages/protocol"
 )
 
@@ -46,7 +47,8 @@ func (s sent) save(dir string) error {
 }
 
 // deliver sends a server the results of the named modules that it has not got yet; with again, it is told of the
-// others, too, and takes what it has lost. One that the server refuses does not keep back the others.
+// others, too, and takes what it has lost. One that the server refuses does not keep back the others. The error is
+// final (client.Final) only when all were tried.
 func deliver(ctx context.Context, store *identity.Store, results modules.Results, names []string, again bool, log *slog.Logger) error {
 	had := loadSent(store.Dir())
 	var c *client.Client
@@ -75,7 +77,10 @@ func deliver(ctx context.Context, store *identity.Store, results modules.Results
 		case client.Final(err): // it would be refused again
 			errs = append(errs, fmt.Errorf("module %s: %w", name, err))
 		default:
-			return errors.Join(append(errs, err)...)
+			if refused := errors.Join(errs...); refused != nil { // they are not sent again
+				log.Error("the server did not take what modules found", logging.Err, refused)
+			}
+			return err
 		}
 		if had[name] != res.ID {
 			had[name] = res.ID

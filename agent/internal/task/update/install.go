@@ -162,7 +162,11 @@ func (r *interruptible) Read(p []byte) (int, error) {
 
 // word runs the new program once, to see that it can be started on this computer and is what its release says.
 func (u *updating) word(ctx context.Context, program string) error {
-	out, code, err := proc.Output(ctx, []string{program, "version"}, "", nil, wordLimit)
+	ask := func() ([]byte, int, error) { return proc.Output(ctx, []string{program, "version"}, "", nil, wordLimit) }
+	out, code, err := ask()
+	if err != nil && !errors.Is(err, proc.ErrTimeLimit) && ctx.Err() == nil {
+		out, code, err = ask() // something else may have ended it, as a computer that runs out of memory does
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -365,6 +365,17 @@ func TestRun_waits(t *testing.T) {
 	require.Equal(t, "1.0.0", s.Trial.Over, "the launcher knows over which installed agent it may run")
 }
 
+// TestRun_asksAProgramAgain that something has killed: a computer that runs out of memory says nothing of a release.
+func TestRun_asksAProgramAgain(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	asked := filepath.Join(d.data, "asked")
+	killed := "#!/bin/sh\n[ -e '" + asked + "' ] || { : >'" + asked + "'; kill -9 $$; }\n" + strings.TrimPrefix(program("1.1.0"), "#!/bin/sh\n")
+	r := d.finish(t, d.server.Release(t, "1.1.0", killed, nil))
+	require.True(t, r.end.Restart, "%+v", r)
+	require.FileExists(t, asked)
+}
+
 // TestRun_archiveLimits: the archive is as hostile as any; nothing of it is written outside the staging folder.
 func TestRun_archiveLimits(t *testing.T) {
 	t.Parallel()
