@@ -223,6 +223,9 @@ func (r *Resident) noServer() error {
 func Facts(c config.Config, dataDir, server string) protocol.Facts {
 	f := facts.Read(c.Allowed(server))
 	f.Modules = config.Kinds()
+	if !slices.Contains(f.TasksAllowed, protocol.TaskModule) {
+		return f // a name tells what is found, too
+	}
 	if names, err := modules.Names(c.ModulesPath(dataDir)); err == nil { // refused ones, too: their sections say why
 		for _, name := range names {
 			f.Modules = append(f.Modules, protocol.ModuleFact(name))

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/muster/muster/agent/internal/attempt"
+	"github.com/muster/muster/agent/internal/config"
 	"github.com/muster/muster/agent/internal/identity"
 	"github.com/muster/muster/agent/internal/modules"
 	"github.com/muster/muster/agent/internal/spool"
@@ -322,6 +323,17 @@ func TestUnit_whatWaitedForTrustGoesOnAtOnce(t *testing.T) {
 	require.Empty(t, u.distrust())
 	_, ok, _ = u.next(changing, now)
 	require.True(t, ok)
+}
+
+// A server that may not have what modules find does not hear of them.
+func TestFacts_nameModulesWhereTheyMayBeHad(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(data, "modules", "ports"), 0o700))
+	c := config.Default()
+	c.Servers = []config.Server{{Name: "denied", TasksAllowed: &[]string{protocol.TaskInventory}}}
+	require.Contains(t, Facts(c, data, "open").Modules, protocol.ModuleFact("ports"))
+	require.Equal(t, config.Kinds(), Facts(c, data, "denied").Modules)
 }
 
 // A restart makes no check-in before its time because there are modules; one that comes or goes afterwards does.
