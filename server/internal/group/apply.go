@@ -81,6 +81,11 @@ func (s *Service) runApply(ctx context.Context) {
 		case <-s.due:
 		case <-again.C:
 		}
+		select { // gather: each change of a device comes by here, and a round reads all that waits for an approval
+		case <-ctx.Done():
+			return
+		case <-time.After(s.gather):
+		}
 	}
 }
 

@@ -79,7 +79,7 @@ type Options struct {
 	Apply Apply        // what members are brought in line with
 
 	FindEvery time.Duration // all searches anew; 10 minutes when zero
-	Gather    time.Duration // changes of devices before they are looked at; 1 s when zero
+	Gather    time.Duration // changes before they are looked at, and brought in line with; 1 s when zero
 }
 
 // Service is the feature. Make it with New and keep Run running.
