@@ -43,7 +43,7 @@ func TestRunner_timeLimitEnds(t *testing.T) {
 			script := "echo working\n" + script
 			status, _ := runCommand(t, Command{Argv: []string{"/bin/sh", "-c", script}, Dir: folder, TimeLimit: shellLimit})
 			require.True(t, status.TimedOut)
-			require.Equal(t, "working\n", status.Output)
+			require.Contains(t, status.Output, "working\n") // a shell whose child is asked to end first may say so
 			requireGone(t, pidFrom(t, filepath.Join(folder, "pid")))
 			requireNobodyIn(t, folder)
 		})

@@ -156,13 +156,13 @@ func (c *collection) event(line []byte) error {
 		if level.UnmarshalText([]byte(e.Log.Level)) != nil {
 			level = slog.LevelInfo
 		}
-		c.say(min(max(level, slog.LevelDebug), slog.LevelError), "module says", e.Log.Message)
+		c.say(min(max(level, slog.LevelDebug), slog.LevelError), e.Log.Message)
 	default:
 		if c.problem != "" {
 			c.problem += "; "
 		}
 		c.problem = cut(c.problem+sysread.CleanTo(*e.Problem, maxLine), maxProblem)
-		c.say(slog.LevelWarn, "a module has a problem", *e.Problem)
+		c.say(slog.LevelWarn, "problem: "+*e.Problem)
 	}
 	return nil
 }
@@ -244,17 +244,17 @@ func (c *collection) output(line []byte) {
 		c.tail = append(c.tail[:0], c.tail[over:]...)
 	}
 	c.mu.Unlock()
-	c.say(slog.LevelInfo, "module says", text)
+	c.say(slog.LevelInfo, text)
 }
 
 // say writes what a module says into the log, as long as it is not too much.
-func (c *collection) say(level slog.Level, message, text string) {
+func (c *collection) say(level slog.Level, text string) {
 	c.mu.Lock()
 	c.logged++
 	ok := c.logged <= maxLines
 	c.mu.Unlock()
 	if ok {
-		c.log.Log(context.Background(), level, message, "text", sysread.CleanTo(text, maxLine))
+		c.log.Log(context.Background(), level, "module says", "text", sysread.CleanTo(text, maxLine))
 	}
 }
 
