@@ -1,7 +1,6 @@
 package protocol
 
 import (
-	"regexp"
 	"strings"
 	"time"
 
@@ -39,19 +38,29 @@ const (
 	SectionProcesses   = "processes"   // Process; only where the device's configuration asks for it
 )
 
-var sectionName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,39}$`)
+const maxSectionName = 40
 
 // ValidSection reports whether a section may have the name: a small letter, then small letters, digits,
 // dash and underscore, 40 in all at most.
-func ValidSection(name string) bool { return sectionName.MatchString(name) }
+func ValidSection(name string) bool { return len(name) <= maxSectionName && plainName(name) }
 
 // modulePrefix begins the names of sections that modules from outside fill.
 const modulePrefix = "module-"
 
-var moduleName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
+const maxModuleName = 32
 
 // ValidModule reports whether a module may have the name: as a section, but at most 32 characters.
-func ValidModule(name string) bool { return moduleName.MatchString(name) }
+func ValidModule(name string) bool { return len(name) <= maxModuleName && plainName(name) }
+
+// plainName is no regular expression because the resident agent, whose memory counts, would keep it all its life.
+func plainName(name string) bool {
+	for i, c := range []byte(name) {
+		if (c < 'a' || c > 'z') && (i == 0 || (c < '0' || c > '9') && c != '_' && c != '-') {
+			return false
+		}
+	}
+	return name != ""
+}
 
 // ModuleSection is the section that a module fills.
 func ModuleSection(module string) string { return modulePrefix + module }
@@ -97,7 +106,7 @@ func ValidateColumns(columns []Column) error {
 		default:
 			return fault.Field("columns", "column %.40q has the type %.40q, which is none", c.Name, c.Type)
 		}
-		if !sectionName.MatchString(c.Name) || strings.Contains(c.Name, "-") || seen[c.Name] || len(c.Title) > maxColumnTitle {
+		if !ValidSection(c.Name) || strings.Contains(c.Name, "-") || seen[c.Name] || len(c.Title) > maxColumnTitle {
 			return fault.Field("columns", "column %.60q has no valid name or title, or is there twice", c.Name)
 		}
 		seen[c.Name] = true

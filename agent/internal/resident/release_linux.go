@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	"strings"
 	"syscall"
 )
@@ -21,7 +20,7 @@ func release() {
 		}
 		_ = file.Close()
 	}
-	debug.FreeOSMemory()
+	freeHeap()
 }
 
 // mapping is a stretch of this process's addresses.

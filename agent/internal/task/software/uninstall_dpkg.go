@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -14,20 +13,20 @@ import (
 
 // Names of Debian packages and architectures (Debian policy, 5.6.1 and 11.1).
 var (
-	dpkgName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
-	dpkgArch = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
+	dpkgName = grammar(`^[a-z0-9][a-z0-9+.-]+$`)
+	dpkgArch = grammar(`^[a-z0-9][a-z0-9-]*$`)
 )
 
 // planDpkg finds who would have to go too in dpkg's own database. dpkg itself removes nothing but what it
 // is told, half-configured packages too, and refuses when another one needs it.
 func planDpkg(_ context.Context, u *uninstalling, t target) (plan, error) {
-	name, err := t.name(t.row.Name, dpkgName)
+	name, err := t.name(t.row.Name, dpkgName())
 	if err != nil {
 		return plan{}, err
 	}
 	arg := name
 	if t.row.Arch != "" && t.row.Arch != "all" {
-		arch, err := t.name(t.row.Arch, dpkgArch)
+		arch, err := t.name(t.row.Arch, dpkgArch())
 		if err != nil {
 			return plan{}, err
 		}
@@ -59,7 +58,7 @@ func readRelations(root string) ([]relations, error) {
 	at := map[[2]string]int{}
 	for n, name := range append([]string{"status"}, updates...) {
 		if n > 0 {
-			if !digits.MatchString(name) { // what dpkg is about to write
+			if !digits().MatchString(name) { // what dpkg is about to write
 				continue
 			}
 			name = "updates/" + name

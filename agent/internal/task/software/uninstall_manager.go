@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/packages/fault"
@@ -87,28 +88,34 @@ func (m *manager) busy(root string) string {
 
 // name returns the name of a program if its source could have it. What comes here was found on the system,
 // whose database need not be sound.
-func (t target) name(name string, grammar *regexp.Regexp) (string, error) {
-	if len(name) > maxName || !grammar.MatchString(name) {
+func (t target) name(name string, allowed *regexp.Regexp) (string, error) {
+	if len(name) > maxName || !allowed.MatchString(name) {
 		return "", fault.New(fault.Invalid, "%.60q is no name that a program of %s could have", name, t.row.Source)
 	}
 	return name, nil
 }
 
+// grammar is a regular expression that is compiled when it is needed: the resident agent, which is the same program
+// and whose memory counts, never does.
+func grammar(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+}
+
 // The grammars. None takes what begins with a dash, a space, or what a path or a pattern needs.
 var (
-	rpmName    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._+-]*$`)
-	rpmVersion = regexp.MustCompile(`^[A-Za-z0-9._+~^-]+$`)
-	apkName    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._+-]*$`) // .virtual ones are not listed
-	pacmanName = regexp.MustCompile(`^[A-Za-z0-9@_+][A-Za-z0-9@._+-]*$`)
-	snapName   = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*$`)
-	flatpakID  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
-	digits     = regexp.MustCompile(`^[0-9]+$`)
+	rpmName    = grammar(`^[A-Za-z0-9_][A-Za-z0-9._+-]*$`)
+	rpmVersion = grammar(`^[A-Za-z0-9._+~^-]+$`)
+	apkName    = grammar(`^[A-Za-z0-9_][A-Za-z0-9._+-]*$`) // .virtual ones are not listed
+	pacmanName = grammar(`^[A-Za-z0-9@_+][A-Za-z0-9@._+-]*$`)
+	snapName   = grammar(`^[a-z0-9][a-z0-9_-]*$`)
+	flatpakID  = grammar(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
+	digits     = grammar(`^[0-9]+$`)
 )
 
 // neededBy is what rpm writes of each package that stands in the way, and needs pacman's.
 var (
-	neededBy   = regexp.MustCompile(`(?m)is needed by \(installed\) (\S+)$`)
-	requiredBy = regexp.MustCompile(`(?m)^:: removing .* breaks dependency .* required by (\S+)$`)
+	neededBy   = grammar(`(?m)is needed by \(installed\) (\S+)$`)
+	requiredBy = grammar(`(?m)^:: removing .* breaks dependency .* required by (\S+)$`)
 )
 
 func matches(text string, pattern *regexp.Regexp) []string {
@@ -127,19 +134,19 @@ func refusal(s *proc.Status, argv ...string) error {
 
 // planRPM names version and architecture, too: several of one name may be installed, as of kernels.
 func planRPM(ctx context.Context, u *uninstalling, t target) (plan, error) {
-	name, err := t.name(t.ref.Name, rpmName)
+	name, err := t.name(t.ref.Name, rpmName())
 	if err != nil {
 		return plan{}, err
 	}
-	version, err := t.name(t.ref.Version, rpmVersion)
+	version, err := t.name(t.ref.Version, rpmVersion())
 	if err != nil {
 		return plan{}, err
 	}
-	if epoch := t.ref.Qualifiers["epoch"]; epoch != "" && digits.MatchString(epoch) {
+	if epoch := t.ref.Qualifiers["epoch"]; epoch != "" && digits().MatchString(epoch) {
 		version = epoch + ":" + version
 	}
 	full := name + "-" + version
-	if t.ref.Arch != "" && rpmName.MatchString(t.ref.Arch) {
+	if t.ref.Arch != "" && rpmName().MatchString(t.ref.Arch) {
 		full += "." + t.ref.Arch
 	}
 	look := []string{"rpm", "-e", "--test", "--", full}
@@ -147,7 +154,7 @@ func planRPM(ctx context.Context, u *uninstalling, t target) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	p := plan{argv: []string{"rpm", "-e", "--", full}, others: matches(status.Output, neededBy)}
+	p := plan{argv: []string{"rpm", "-e", "--", full}, others: matches(status.Output, neededBy())}
 	for n, other := range p.others {
 		p.others[n] = rpmShort(other)
 	}
@@ -169,7 +176,7 @@ func rpmShort(full string) string {
 
 // planAPK asks apk what it would purge. It keeps what others need, and takes what only this one needed.
 func planAPK(ctx context.Context, u *uninstalling, t target) (plan, error) {
-	name, err := t.name(t.row.Name, apkName)
+	name, err := t.name(t.row.Name, apkName())
 	if err != nil {
 		return plan{}, err
 	}
@@ -190,19 +197,19 @@ func planAPK(ctx context.Context, u *uninstalling, t target) (plan, error) {
 }
 
 var (
-	apkPurging = regexp.MustCompile(`(?m)^\( *\d+/\d+\) Purging (\S+) \(`)
-	apkKept    = regexp.MustCompile(`^  (\S+):((?: \S+)*)$`)
+	apkPurging = grammar(`(?m)^\( *\d+/\d+\) Purging (\S+) \(`)
+	apkKept    = grammar(`^  (\S+):((?: \S+)*)$`)
 )
 
 // apkAnswer reads what apk would purge, and which others need the package that it would keep: a line
 // "  NAME: OTHER OTHER", with more of them in further lines, indented deeper.
 func apkAnswer(text, name string) (purged, needed []string) {
-	purged = matches(text, apkPurging)
+	purged = matches(text, apkPurging())
 	about := ""
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\r\n ")
 		others := line
-		if m := apkKept.FindStringSubmatch(line); m != nil {
+		if m := apkKept().FindStringSubmatch(line); m != nil {
 			about, others = m[1], m[2]
 		} else if !strings.HasPrefix(line, "    ") {
 			about = ""
@@ -217,7 +224,7 @@ func apkAnswer(text, name string) (purged, needed []string) {
 }
 
 func planPacman(ctx context.Context, u *uninstalling, t target) (plan, error) {
-	name, err := t.name(t.row.Name, pacmanName)
+	name, err := t.name(t.row.Name, pacmanName())
 	if err != nil {
 		return plan{}, err
 	}
@@ -226,7 +233,7 @@ func planPacman(ctx context.Context, u *uninstalling, t target) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	p := plan{argv: []string{"pacman", "-R", "--noconfirm", "--", name}, others: matches(status.Output, requiredBy)}
+	p := plan{argv: []string{"pacman", "-R", "--noconfirm", "--", name}, others: matches(status.Output, requiredBy())}
 	if status.ExitCode != 0 && len(p.others) == 0 {
 		return plan{}, refusal(status, look...)
 	}
@@ -235,7 +242,7 @@ func planPacman(ctx context.Context, u *uninstalling, t target) (plan, error) {
 
 // planSnap leaves it to snapd to refuse what others need.
 func planSnap(_ context.Context, _ *uninstalling, t target) (plan, error) {
-	name, err := t.name(t.ref.Name, snapName)
+	name, err := t.name(t.ref.Name, snapName())
 	if err != nil {
 		return plan{}, err
 	}
@@ -248,14 +255,14 @@ func planFlatpak(ctx context.Context, u *uninstalling, t target) (plan, error) {
 	if t.ref.Qualifiers["user"] != "" {
 		return plan{}, fault.New(fault.Unsupported, "it belongs to the user %.40q, not to the computer", t.ref.Qualifiers["user"])
 	}
-	id, err := t.name(t.ref.Name, flatpakID)
+	id, err := t.name(t.ref.Name, flatpakID())
 	if err != nil {
 		return plan{}, err
 	}
 	full := id
 	for _, part := range []string{t.ref.Arch, t.ref.Qualifiers["branch"]} {
 		if part != "" {
-			if part, err = t.name(part, flatpakID); err != nil {
+			if part, err = t.name(part, flatpakID()); err != nil {
 				return plan{}, err
 			}
 		}

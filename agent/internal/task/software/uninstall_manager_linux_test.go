@@ -171,7 +171,7 @@ func FuzzAnswers(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		purged, needed := apkAnswer(text, "a")
 		require.NotContains(t, needed, "a")
-		for _, name := range append(append(append(purged, owners(text)...), matches(text, requiredBy)...), matches(text, neededBy)...) {
+		for _, name := range append(append(append(purged, owners(text)...), matches(text, requiredBy())...), matches(text, neededBy())...) {
 			require.NotEmpty(t, rpmShort(name))
 		}
 	})

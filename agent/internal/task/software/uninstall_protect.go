@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -88,7 +87,7 @@ func (u *uninstalling) owner(ctx context.Context, m *manager) (string, error) {
 }
 
 // ownerName is a package in what the managers print: "name", "name: /path", "name:arch, other: /path".
-var ownerName = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9@._+-]*)(:[a-z0-9-]+)?(, |: |$)`)
+var ownerName = grammar(`^([A-Za-z0-9][A-Za-z0-9@._+-]*)(:[a-z0-9-]+)?(, |: |$)`)
 
 // owners takes the packages from lines as "one, two:amd64: /usr/bin/program". Other lines say that the file
 // is nobody's.
@@ -97,7 +96,7 @@ func owners(text string) []string {
 	for line := range strings.Lines(text) {
 		rest, found := strings.TrimSuffix(line, "\n"), []string(nil)
 		for {
-			m := ownerName.FindStringSubmatch(rest)
+			m := ownerName().FindStringSubmatch(rest)
 			if m == nil {
 				break
 			}
