@@ -35,7 +35,7 @@ func TestResidentDoesNotGrow(t *testing.T) {
 	for i := fewTasks; i < *residentGrowth; i++ {
 		d.task(t, i)
 	}
-	awaitWithin(t, pid, before.private+maxGrowth, fmt.Sprintf("after %d tasks", *residentGrowth))
+	awaitWithin(t, pid, before.private+maxGrowth, maxRSS, fmt.Sprintf("after %d tasks", *residentGrowth))
 	require.True(t, d.running())
 }
 

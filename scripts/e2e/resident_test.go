@@ -27,9 +27,13 @@ var (
 // listener, however much work there was: the Go runtime keeps books for every size of object that was ever used.
 const (
 	maxPrivate = 4 << 10
-	maxBurst   = 5 << 10 // private, after all connections of the listener were used at once
 	maxRSS     = 12 << 10
-	fewTasks   = 5 // after which it is looked at first
+	// After all connections of the listener were used at once. The rest of the RSS is pages of the program's own
+	// file, here with those that serve HTTPS: the whole file may be in memory, and cost nothing that the system could
+	// not take back.
+	maxBurst    = 5 << 10
+	maxBurstRSS = maxBurst + 14<<10 // the most that the program may have, see agent/deps_test.go
+	fewTasks    = 5                 // after which it is looked at first
 )
 
 // TestResidentStaysSmall: connected and idle, and after a number of deployments, the resident is back to
@@ -63,7 +67,7 @@ func TestResidentStaysSmall(t *testing.T) {
 	}
 	after := awaitSmall(t, pid, fmt.Sprintf("after %d deployments", len(ids)))
 	knock(t, a.listener(t), 1000)
-	awaitWithin(t, pid, maxBurst, "after 1000 requests at once to its listener")
+	awaitWithin(t, pid, maxBurst, maxBurstRSS, "after 1000 requests at once to its listener")
 	require.True(t, a.running())
 	if *residentIdle == 0 {
 		return
@@ -98,15 +102,15 @@ func mb(kib int64) float64 { return float64(kib) / 1024 }
 // awaitSmall waits until the process is within its bounds.
 func awaitSmall(t *testing.T, pid int, when string) usage {
 	t.Helper()
-	return awaitWithin(t, pid, maxPrivate, when)
+	return awaitWithin(t, pid, maxPrivate, maxRSS, when)
 }
 
-func awaitWithin(t *testing.T, pid int, private int64, when string) usage {
+func awaitWithin(t *testing.T, pid int, private, rss int64, when string) usage {
 	t.Helper()
 	var u usage
 	await(t, "a small resident "+when, func() (bool, string) {
 		u = measure(t, pid)
-		return u.private <= private && u.rss <= maxRSS, fmt.Sprintf("private %d KiB of %d, RSS %d KiB of %d", u.private, private, u.rss, maxRSS)
+		return u.private <= private && u.rss <= rss, fmt.Sprintf("private %d KiB of %d, RSS %d KiB of %d", u.private, private, u.rss, rss)
 	})
 	t.Logf("%s: private %.2f MB, RSS %.2f MB", when, mb(u.private), mb(u.rss))
 	return u
