@@ -84,12 +84,24 @@ func TestImportRules(t *testing.T) {
 func TestTopLevel(t *testing.T) {
 	t.Parallel()
 	allowed := []string{"agent", "docs", "packages", "scripts", "server", "web", "bin"}
+	files := []string{"LICENSE", "Makefile", "README.md", "go.mod", "go.sum"}
+	// go build leaves a program where it is called; .gitignore names them, so that none is committed.
+	programs := []string{"muster", "muster-agent", "muster-server"}
 	entries, err := os.ReadDir("..")
 	require.NoError(t, err)
 	for _, e := range entries {
-		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
-			require.Contains(t, allowed, e.Name(), "a new top-level folder needs a decision")
+		switch name := e.Name(); {
+		case strings.HasPrefix(name, "."):
+		case e.IsDir():
+			require.Contains(t, allowed, name, "a new top-level folder needs a decision")
+		case !strings.HasSuffix(name, ".test") && !slices.Contains(programs, name):
+			require.Contains(t, files, name, "a new file at the top needs a decision")
 		}
+	}
+	ignored, err := os.ReadFile("../.gitignore")
+	require.NoError(t, err)
+	for _, program := range programs {
+		require.Contains(t, strings.Split(string(ignored), "\n"), "/"+program)
 	}
 }
 
