@@ -2,28 +2,25 @@ package task
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/muster/muster/agent/internal/attempt"
-	"github.com/muster/muster/agent/internal/journal"
 	"github.com/muster/muster/agent/internal/proc"
 	"github.com/muster/muster/packages/logging"
 	"github.com/muster/muster/packages/protocol"
 )
 
 // Patience is how long a task waits for a predecessor that is ending: its agent may have been killed right before.
-const Patience = 3 * proc.KillGrace
+const Patience = 6 * proc.KillGrace
 
 // Record is the journal of a task that a server asked for and that changes nothing. Without Open it keeps and tells
 // nothing, as for what the agent does on its own account.
 type Record struct {
 	task    protocol.Task
 	emit    Emit
-	guard   *proc.Lock
-	journal *journal.Journal[attempt.Record]
+	hold    *Hold
 	reached map[protocol.State]bool
 }
 
@@ -31,30 +28,15 @@ type Record struct {
 func NewRecord(t protocol.Task, emit Emit) *Record { return &Record{task: t, emit: emit} }
 
 // Open takes the task's lock, tells what was journalled before, and returns the final state if there is one.
-func (r *Record) Open(ctx context.Context, serverDir string) (over protocol.State, err error) {
-	a, err := attempt.Open(serverDir, r.task.ID)
-	if err != nil {
+func (r *Record) Open(ctx context.Context, serverDir string, log *slog.Logger) (over protocol.State, err error) {
+	if r.hold, err = Take(ctx, serverDir, r.task, r.emit, log); err != nil {
 		return "", err
 	}
-	if err := a.Begin(r.task); err != nil {
-		return "", err
+	r.reached = map[protocol.State]bool{}
+	for n := range r.hold.Records {
+		r.reached[r.hold.Records[n].State()] = true
 	}
-	guard, holder, err := proc.AwaitLock(ctx, a.LockPath(), "task "+r.task.Kind, Patience)
-	if err != nil {
-		return "", fmt.Errorf("take the lock of task %s, held by %q: %w", r.task.ID, holder, err)
-	}
-	j, records, err := a.Journal()
-	if err != nil {
-		return "", errors.Join(err, guard.Unlock())
-	}
-	r.guard, r.journal, r.reached = guard, j, map[protocol.State]bool{}
-	for n := range records {
-		r.reached[records[n].State()] = true
-		if err := r.emit(Event{Report: &records[n].Report}); err != nil {
-			return "", fmt.Errorf("tell a report again: %w", err)
-		}
-	}
-	if state := attempt.Furthest(records); state.Final() {
+	if state := attempt.Furthest(r.hold.Records); state.Final() {
 		over = state
 	}
 	return over, nil
@@ -62,14 +44,14 @@ func (r *Record) Open(ctx context.Context, serverDir string) (over protocol.Stat
 
 // Close lets go of the task.
 func (r *Record) Close(log *slog.Logger) {
-	if err := errors.Join(r.journal.Close(), r.guard.Unlock()); err != nil {
+	if err := r.hold.Close(); err != nil {
 		log.Warn("close the task", logging.Err, err)
 	}
 }
 
 // Reach journals and tells a state, once.
 func (r *Record) Reach(t protocol.TaskReport) error {
-	if r.journal == nil || r.reached[t.State] {
+	if r.hold == nil || r.reached[t.State] {
 		return nil
 	}
 	t.TaskID, t.Kind = r.task.ID, r.task.Kind
@@ -77,7 +59,7 @@ func (r *Record) Reach(t protocol.TaskReport) error {
 	if err != nil {
 		return err
 	}
-	if err := r.journal.Append(attempt.Record{Report: report}); err != nil {
+	if err := r.hold.Journal.Append(attempt.Record{Report: report}); err != nil {
 		return fmt.Errorf("journal %s: %w", t.State, err)
 	}
 	r.reached[t.State] = true

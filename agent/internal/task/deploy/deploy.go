@@ -34,9 +34,8 @@ import (
 
 // Times.
 const (
-	lockWait   = 30 * time.Second // for a former process of the same attempt to end
-	changeWait = 2 * time.Second  // for the runner of the attempt before, which has written its status, to end
-	minRetry   = time.Minute      // first wait of a waiting attempt
+	changeWait = 2 * time.Second // for the runner of the attempt before, which has written its status, to end
+	minRetry   = time.Minute     // first wait of a waiting attempt
 	maxRetry   = 15 * time.Minute
 	sayAgain   = time.Hour // after which an unchanged reason to wait is reported again
 )
@@ -63,7 +62,7 @@ type deployment struct {
 	attempt *attempt.Attempt
 	journal *journal.Journal[attempt.Record]
 	records []attempt.Record
-	guard   *proc.Lock // of the attempt
+	hold    *task.Hold // what the three are of
 	change  *proc.Lock // of the computer
 
 	doc     *instruction.Instruction
@@ -86,26 +85,13 @@ func end(state protocol.State, reason protocol.Reason, format string, args ...an
 	return &ending{report: protocol.DeploymentReport{State: state, Reason: reason, Message: fmt.Sprintf(format, args...)}}
 }
 
-// errUntold marks that nobody listens any more: the agent has gone. It says nothing about the attempt, which
-// goes on where it is when the next agent starts.
-var errUntold = errors.New("nobody listens")
-
-func marked(emit task.Emit) task.Emit {
-	return func(e task.Event) error {
-		if err := emit(e); err != nil {
-			return fmt.Errorf("%w: %w", errUntold, err)
-		}
-		return nil
-	}
-}
-
 // Run carries out the task.
 func (p *Deployer) Run(ctx context.Context, in task.Input, emit task.Emit, log *slog.Logger) error {
 	if in.Task.Deploy == nil {
 		return fault.New(fault.Invalid, "the task has no deployment")
 	}
 	d := &deployment{
-		Deployer: p, in: in, task: *in.Task.Deploy, emit: marked(emit), boot: facts.BootID(),
+		Deployer: p, in: in, task: *in.Task.Deploy, emit: task.Marked(emit), boot: facts.BootID(),
 		log: log.With(logging.Attempt, in.Task.Deploy.AttemptID, logging.Package, in.Task.Deploy.PackageName),
 	}
 	defer d.close()
@@ -127,26 +113,10 @@ func (d *deployment) open(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if d.attempt, err = attempt.Open(d.store.Dir(), d.task.AttemptID); err != nil {
+	if d.hold, err = task.Take(ctx, d.store.Dir(), d.in.Task, d.emit, d.log); err != nil {
 		return err
 	}
-	if err := d.attempt.Begin(d.in.Task); err != nil {
-		return err
-	}
-	if d.guard, _, err = proc.AwaitLock(ctx, d.attempt.LockPath(), "task deploy", lockWait); err != nil {
-		return fmt.Errorf("wait for a former process of this attempt: %w", err)
-	}
-	if d.journal, d.records, err = d.attempt.Journal(); err != nil {
-		return err
-	}
-	if r := d.journal.Recovery(); !r.Clean() {
-		d.log.Warn("the attempt's journal was damaged", "detail", r.Detail, "bytes_lost", r.LostSize)
-	}
-	for n := range d.records {
-		if err := d.emit(task.Event{Report: &d.records[n].Report}); err != nil {
-			return fmt.Errorf("tell a report again: %w", err)
-		}
-	}
+	d.attempt, d.journal, d.records = d.hold.Attempt, d.hold.Journal, d.hold.Records
 	return nil
 }
 
@@ -155,10 +125,11 @@ func (d *deployment) close() {
 	if d.client != nil {
 		d.client.Close()
 	}
-	if d.journal != nil {
-		errs = append(errs, d.journal.Close())
+	errs = append(errs, unlock(d.change))
+	if d.hold != nil {
+		errs = append(errs, d.hold.Close())
 	}
-	if err := errors.Join(append(errs, unlock(d.change), unlock(d.guard))...); err != nil {
+	if err := errors.Join(errs...); err != nil {
 		d.log.Warn("close the attempt", logging.Err, err)
 	}
 }
@@ -183,7 +154,7 @@ func (d *deployment) drive(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err() // told to stop: goes on at the next start
 	}
-	if errors.Is(err, errUntold) {
+	if errors.Is(err, task.ErrUntold) {
 		return err
 	}
 	var e *ending

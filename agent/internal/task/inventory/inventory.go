@@ -36,7 +36,7 @@ func (t Task) Run(ctx context.Context, in task.Input, emit task.Emit, log *slog.
 	defer c.Close()
 	asked := task.NewRecord(in.Task, emit)
 	if in.Task.ID != "" {
-		over, err := asked.Open(ctx, store.Dir())
+		over, err := asked.Open(ctx, store.Dir(), log)
 		if err != nil {
 			return err
 		}

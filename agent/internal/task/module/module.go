@@ -78,7 +78,7 @@ func scheduled(ctx context.Context, in task.Input, results modules.Results, emit
 func asked(ctx context.Context, in task.Input, results modules.Results, emit task.Emit, log *slog.Logger) error {
 	store := identity.Open(in.DataDir, in.Server)
 	record := task.NewRecord(in.Task, emit)
-	over, err := record.Open(ctx, store.Dir())
+	over, err := record.Open(ctx, store.Dir(), log)
 	if err != nil {
 		return err
 	}

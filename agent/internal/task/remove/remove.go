@@ -24,7 +24,6 @@ import (
 
 // Times.
 const (
-	guardWait  = 30 * time.Second // for a former process of the same task to end
 	changeWait = 2 * time.Second  // for a change that is ending
 	again      = 15 * time.Second // when another change goes on
 )
@@ -42,28 +41,12 @@ func Run(ctx context.Context, in task.Input, emit task.Emit, log *slog.Logger) (
 	if in.Task.Remove == nil {
 		return fault.New(fault.Invalid, "the task asks for no removal")
 	}
-	a, err := attempt.Open(identity.Open(in.DataDir, in.Server).Dir(), in.Task.ID)
+	h, err := task.Take(ctx, identity.Open(in.DataDir, in.Server).Dir(), in.Task, emit, log)
 	if err != nil {
 		return err
 	}
-	if err := a.Begin(in.Task); err != nil {
-		return err
-	}
-	guard, _, err := proc.AwaitLock(ctx, a.LockPath(), "task remove", guardWait)
-	if err != nil {
-		return fmt.Errorf("wait for a former process of this task: %w", err)
-	}
-	defer func() { err = errors.Join(err, guard.Unlock()) }()
-	r := &removal{in: in, emit: emit}
-	if r.journal, r.records, err = a.Journal(); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.journal.Close()) }()
-	for n := range r.records {
-		if err := emit(task.Event{Report: &r.records[n].Report}); err != nil {
-			return fmt.Errorf("tell a report again: %w", err)
-		}
-	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+	r := &removal{in: in, emit: emit, journal: h.Journal, records: h.Records}
 	if state := attempt.Furthest(r.records); state.Final() {
 		return r.end(state, time.Time{})
 	}

@@ -25,9 +25,8 @@ import (
 
 // Times of an uninstall task.
 const (
-	guardWait  = 30 * time.Second // for a former process of the same task to end
-	changeWait = 2 * time.Second  // for a runner to end that has written its status
-	minRetry   = 5 * time.Second  // first wait of a waiting task; as long again as it has waited, up to
+	changeWait = 2 * time.Second // for a runner to end that has written its status
+	minRetry   = 5 * time.Second // first wait of a waiting task; as long again as it has waited, up to
 	maxRetry   = 15 * time.Minute
 	sayAgain   = time.Hour // after which a reason to wait is reported again that has become a habit
 )
@@ -66,7 +65,7 @@ type uninstalling struct {
 	done    []protocol.TaskItem
 	config  config.Config
 	own     map[string]string // source → package of this very program, once asked for
-	guard   *proc.Lock        // of the task
+	hold    *task.Hold        // what the three are of
 	change  *proc.Lock        // of the computer
 }
 
@@ -82,10 +81,6 @@ type verdict struct {
 // Error tells the verdict like a log line.
 func (v *verdict) Error() string { return fmt.Sprintf("%s (%s): %s", v.state, v.reason, v.message) }
 
-// errUntold marks that nobody listens any more: the agent has gone, and the task goes on when the next one
-// starts.
-var errUntold = errors.New("nobody listens")
-
 // Run carries out the task.
 func (p *Uninstaller) Run(ctx context.Context, in task.Input, emit task.Emit, log *slog.Logger) error {
 	if in.Task.Uninstall == nil {
@@ -93,12 +88,7 @@ func (p *Uninstaller) Run(ctx context.Context, in task.Input, emit task.Emit, lo
 	}
 	u := &uninstalling{
 		Uninstaller: p, in: in, task: *in.Task.Uninstall, refs: map[string]Ref{}, own: map[string]string{}, log: log.With(logging.Attempt, in.Task.ID),
-		emit: func(e task.Event) error {
-			if err := emit(e); err != nil {
-				return fmt.Errorf("%w: %w", errUntold, err)
-			}
-			return nil
-		},
+		emit: task.Marked(emit),
 	}
 	defer u.close()
 	if err := u.open(ctx); err != nil {
@@ -109,27 +99,13 @@ func (p *Uninstaller) Run(ctx context.Context, in task.Input, emit task.Emit, lo
 
 // open takes the task's lock, opens its journal and tells what was journalled before.
 func (u *uninstalling) open(ctx context.Context) (err error) {
-	if u.attempt, err = attempt.Open(identity.Open(u.in.DataDir, u.in.Server).Dir(), u.in.Task.ID); err != nil {
+	if u.hold, err = task.Take(ctx, identity.Open(u.in.DataDir, u.in.Server).Dir(), u.in.Task, u.emit, u.log); err != nil {
 		return err
 	}
-	if err := u.attempt.Begin(u.in.Task); err != nil {
-		return err
-	}
-	if u.guard, _, err = proc.AwaitLock(ctx, u.attempt.LockPath(), "task uninstall", guardWait); err != nil {
-		return fmt.Errorf("wait for a former process of this task: %w", err)
-	}
-	if u.journal, u.records, err = u.attempt.Journal(); err != nil {
-		return err
-	}
-	if r := u.journal.Recovery(); !r.Clean() {
-		u.log.Warn("the task's journal was damaged", "detail", r.Detail, "bytes_lost", r.LostSize)
-	}
+	u.attempt, u.journal, u.records = u.hold.Attempt, u.hold.Journal, u.hold.Records
 	for n := range u.records {
 		if t := u.records[n].Report.Task; t != nil && len(t.Items) > len(u.done) {
 			u.done = t.Items
-		}
-		if err := u.emit(task.Event{Report: &u.records[n].Report}); err != nil {
-			return fmt.Errorf("tell a report again: %w", err)
 		}
 	}
 	return nil
@@ -137,13 +113,11 @@ func (u *uninstalling) open(ctx context.Context) (err error) {
 
 func (u *uninstalling) close() {
 	var errs []error
-	if u.journal != nil {
-		errs = append(errs, u.journal.Close())
+	if u.change != nil {
+		errs = append(errs, u.change.Unlock())
 	}
-	for _, lock := range []*proc.Lock{u.change, u.guard} {
-		if lock != nil {
-			errs = append(errs, lock.Unlock())
-		}
+	if u.hold != nil {
+		errs = append(errs, u.hold.Close())
 	}
 	if err := errors.Join(errs...); err != nil {
 		u.log.Warn("close the task", logging.Err, err)
@@ -160,7 +134,7 @@ func (u *uninstalling) drive(ctx context.Context) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err() // told to stop: goes on at the next start
-	case errors.Is(err, errUntold):
+	case errors.Is(err, task.ErrUntold):
 		return err
 	}
 	v := u.asVerdict(err)

@@ -40,9 +40,8 @@ import (
 
 // Times.
 const (
-	guardWait  = 30 * time.Second // for a former process of the same task to end
-	changeWait = 2 * time.Second  // for a change that is ending
-	minRetry   = time.Minute      // first wait of a waiting task; doubled each time in a row, up to
+	changeWait = 2 * time.Second // for a change that is ending
+	minRetry   = time.Minute     // first wait of a waiting task; doubled each time in a row, up to
 	maxRetry   = 15 * time.Minute
 	sayAgain   = time.Hour // after which an unchanged reason to wait is reported again
 )
@@ -67,7 +66,7 @@ type updating struct {
 	attempt *attempt.Attempt
 	journal *journal.Journal[attempt.Record]
 	records []attempt.Record
-	guard   *proc.Lock // of the task
+	hold    *task.Hold // what the three are of
 	change  *proc.Lock // of the computer
 
 	doc   *release.Release
@@ -88,9 +87,6 @@ type verdict struct {
 // Error tells the verdict like a log line.
 func (v *verdict) Error() string { return fmt.Sprintf("%s (%s): %s", v.state, v.reason, v.message) }
 
-// errUntold marks that nobody listens any more: the agent has gone, and the task goes on when the next one starts.
-var errUntold = errors.New("nobody listens")
-
 // Run carries out the task.
 func (p *Updater) Run(ctx context.Context, in task.Input, emit task.Emit, log *slog.Logger) error {
 	if in.Task.Update == nil {
@@ -98,12 +94,7 @@ func (p *Updater) Run(ctx context.Context, in task.Input, emit task.Emit, log *s
 	}
 	u := &updating{
 		Updater: p, in: in, task: *in.Task.Update, log: log.With(logging.Attempt, in.Task.ID),
-		emit: func(e task.Event) error {
-			if err := emit(e); err != nil {
-				return fmt.Errorf("%w: %w", errUntold, err)
-			}
-			return nil
-		},
+		emit: task.Marked(emit),
 	}
 	defer u.close()
 	if err := u.open(ctx); err != nil {
@@ -127,26 +118,10 @@ func (u *updating) open(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
-	if u.attempt, err = attempt.Open(u.store.Dir(), u.in.Task.ID); err != nil {
+	if u.hold, err = task.Take(ctx, u.store.Dir(), u.in.Task, u.emit, u.log); err != nil {
 		return err
 	}
-	if err := u.attempt.Begin(u.in.Task); err != nil {
-		return err
-	}
-	if u.guard, _, err = proc.AwaitLock(ctx, u.attempt.LockPath(), "task update", guardWait); err != nil {
-		return fmt.Errorf("wait for a former process of this task: %w", err)
-	}
-	if u.journal, u.records, err = u.attempt.Journal(); err != nil {
-		return err
-	}
-	if r := u.journal.Recovery(); !r.Clean() {
-		u.log.Warn("the task's journal was damaged", "detail", r.Detail, "bytes_lost", r.LostSize)
-	}
-	for n := range u.records {
-		if err := u.emit(task.Event{Report: &u.records[n].Report}); err != nil {
-			return fmt.Errorf("tell a report again: %w", err)
-		}
-	}
+	u.attempt, u.journal, u.records = u.hold.Attempt, u.hold.Journal, u.hold.Records
 	return nil
 }
 
@@ -155,13 +130,11 @@ func (u *updating) close() {
 	if u.client != nil {
 		u.client.Close()
 	}
-	if u.journal != nil {
-		errs = append(errs, u.journal.Close())
+	if u.change != nil {
+		errs = append(errs, u.change.Unlock())
 	}
-	for _, lock := range []*proc.Lock{u.change, u.guard} {
-		if lock != nil {
-			errs = append(errs, lock.Unlock())
-		}
+	if u.hold != nil {
+		errs = append(errs, u.hold.Close())
 	}
 	if err := errors.Join(errs...); err != nil {
 		u.log.Warn("close the task", logging.Err, err)
@@ -178,7 +151,7 @@ func (u *updating) drive(ctx context.Context) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err() // told to stop: goes on at the next start
-	case errors.Is(err, errUntold):
+	case errors.Is(err, task.ErrUntold):
 		return err
 	}
 	v := u.asVerdict(err)
